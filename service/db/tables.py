@@ -1,0 +1,306 @@
+"""Every table, with the reason for every index. JSON is text written by us: the same bytes on every database."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+
+from service.db.types import UtcTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# A number that the database hands out and never hands out again (SQLite: rowid, see sqlite_autoincrement).
+Number = BigInteger().with_variant(Integer(), "sqlite")
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7: sorts by arrival
+    Column("merchant", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),  # SHA-256 of the raw bytes
+    Column("order_id", Text, nullable=False),
+    Column("transaction_id", Text),
+    Column("transaction_status", Text),  # as notified, unconfirmed
+    Column("payment_type", Text),
+    Column("received_at", UtcTime, nullable=False),
+    Column("source_address", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON object: what a verifier may need later
+    Column("key_fingerprint", Text, nullable=False),  # of the key that matched
+    Column("amount_form", Text, nullable=False),  # which form of gross_amount matched
+    Column("answer", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("due_at", UtcTime),  # when to ask (again); only while waiting
+    Column("fence", BigInteger),  # the claim that will answer it
+    Column("answers", Integer, nullable=False, default=0),  # answers that left it open
+    Column("failures", Integer, nullable=False, default=0),  # questions without an answer, in a row
+    Column("seen_status", Text),  # what the last answer said, how often in a row, since when
+    Column("seen_times", Integer, nullable=False, default=0),
+    Column("seen_since", UtcTime),
+    Column("duplicates", Integer, nullable=False, default=0),  # best effort
+    Column("ended_at", UtcTime),
+    UniqueConstraint("merchant", "kind", "digest"),
+)
+Index(
+    "ix_receipts_due",  # what to ask next
+    receipts.c.due_at,
+    sqlite_where=receipts.c.state == "waiting",
+    postgresql_where=receipts.c.state == "waiting",
+)
+Index(
+    "ix_receipts_open_order",  # all open receipts of the order that is asked about
+    receipts.c.merchant,
+    receipts.c.order_id,
+    sqlite_where=receipts.c.state == "waiting",
+    postgresql_where=receipts.c.state == "waiting",
+)
+Index(
+    "ix_receipts_open_transaction",  # who else claims this transaction
+    receipts.c.merchant,
+    receipts.c.transaction_id,
+    sqlite_where=receipts.c.state == "waiting",
+    postgresql_where=receipts.c.state == "waiting",
+)
+Index(
+    "ix_receipts_held",  # what an operator should look at
+    receipts.c.state,
+    receipts.c.id,
+    sqlite_where=receipts.c.state.in_(("parked", "anomaly")),
+    postgresql_where=receipts.c.state.in_(("parked", "anomaly")),
+)
+Index("ix_receipts_merchant_order_id", receipts.c.merchant, receipts.c.order_id)  # an order's timeline
+
+bodies = Table(
+    "bodies",
+    metadata,
+    Column("receipt_id", Uuid, primary_key=True),
+    Column("received_at", UtcTime, nullable=False),  # retention cuts by it
+    Column("raw", LargeBinary, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("fence", Number, primary_key=True, autoincrement=True),
+    Column("merchant", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("leased_until", UtcTime, nullable=False),
+    UniqueConstraint("merchant", "order_id"),  # one question at a time per order
+    sqlite_autoincrement=True,  # a fence is never given twice
+)
+
+confirmations = Table(
+    "confirmations",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("merchant", Text, nullable=False),
+    Column("order_id", Text, nullable=False),  # as notified or expected
+    Column("transaction_id", Text),  # the payment that it speaks of, when there is one
+    Column("ordinal", Integer),  # 1, 2, … per payment
+    Column("cause", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("asked", Text, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("answered_at", UtcTime, nullable=False),
+    Column("http_status", SmallInteger),
+    Column("answer", LargeBinary),  # the bytes of the answer
+    Column("verdict", Text, nullable=False),
+    UniqueConstraint("merchant", "transaction_id", "ordinal"),
+    sqlite_autoincrement=True,
+)
+Index("ix_confirmations_merchant_order_id", confirmations.c.merchant, confirmations.c.order_id)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("transaction_id", Text, primary_key=True),
+    Column("order_id", Text, nullable=False),  # the binding: never changes
+    Column("bound_by", Text, nullable=False),  # which proof made the binding
+    Column("version", Integer, nullable=False),
+    Column("confirmations", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("payment_type", Text, nullable=False),
+    Column("state", Text, nullable=False),  # PaymentState as JSON
+    Column("dispute", Text),  # the contradicting answer, how often, since when: JSON
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+Index("ix_payments_merchant_order_id", payments.c.merchant, payments.c.order_id)
+Index("ix_payments_updated_at", payments.c.updated_at)  # the newest first, for lists
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("transaction_id", Text, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("confirmation_id", BigInteger, nullable=False),
+    Column("previous_status", Text),
+    Column("status", Text, nullable=False),
+    Column("irregular", Boolean, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),  # order of insertion
+    Column("position", BigInteger, unique=True),  # place in the log; null until the sequencer gave it
+    Column("id", Uuid, nullable=False, unique=True),
+    Column("merchant", Text, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("body", Text, nullable=False),  # the CloudEvent
+    UniqueConstraint("merchant", "transaction_id", "sequence"),
+    sqlite_autoincrement=True,
+)
+Index(
+    "ix_events_unsequenced",
+    events.c.number,
+    sqlite_where=events.c.position.is_(None),
+    postgresql_where=events.c.position.is_(None),
+)
+Index("ix_events_merchant_order_id", events.c.merchant, events.c.order_id)
+Index("ix_events_made_at", events.c.made_at)  # seek by time
+
+log = Table(
+    "log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # one row: 1
+    Column("epoch", Text, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+consumers = Table(
+    "consumers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("types", Text, nullable=False),  # JSON array of patterns
+    Column("merchants", Text, nullable=False),  # JSON array of names or "*"
+    Column("start", Text, nullable=False),
+    Column("lease_seconds", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("on_dead", Text, nullable=False),
+    Column("paused", Boolean, nullable=False, default=False),
+    Column("cursor", BigInteger, nullable=False),  # the last position it has passed
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("consumer", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("merchant", Text, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("state", Text, nullable=False),  # leased, waiting, held, dead: outstanding ones only
+    Column("batch", Text),  # the lease call that lent it …
+    Column("number", Integer),  # … and its number in that call: together the lease
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("leased_until", UtcTime),
+    Column("due_at", UtcTime),  # when it may be lent (again); null while held or dead
+    Column("reason", Text),
+    Column("updated_at", UtcTime, nullable=False),
+    UniqueConstraint("consumer", "position"),
+    sqlite_autoincrement=True,
+)
+Index("ix_deliveries_due", deliveries.c.consumer, deliveries.c.due_at)
+Index(
+    "ix_deliveries_payment",  # is an earlier event of this payment outstanding?
+    deliveries.c.consumer,
+    deliveries.c.merchant,
+    deliveries.c.transaction_id,
+    deliveries.c.position,
+)
+Index("ix_deliveries_batch", deliveries.c.batch)
+
+acks = Table(
+    "acks",  # leases acked of late, so that a repeated ack is told so for an hour and more
+    metadata,
+    Column("batch", Text, primary_key=True),
+    Column("consumer", Text, nullable=False),
+    Column("numbers", Text, nullable=False),  # JSON array
+    Column("acked_at", UtcTime, nullable=False, index=True),
+)
+
+expectations = Table(
+    "expectations",
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("gross_amount", Text, nullable=False),  # two decimals
+    Column("expires_at", UtcTime),
+    Column("transaction_id", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+Index("ix_expectations_merchant_transaction_id", expectations.c.merchant, expectations.c.transaction_id)
+
+oddities = Table(
+    "oddities",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("merchant", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("source_address", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # cut at 16 KiB
+    Column("size", Integer, nullable=False),  # what came
+    Column("detail", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_oddities_merchant_reason", oddities.c.merchant, oddities.c.reason, oddities.c.id)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("names", Text, nullable=False),  # JSON array
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+merchant_states = Table(
+    "merchant_states",
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("access_fingerprint", Text, nullable=False),  # of the present keys and environment
+    Column("confirmed_at", UtcTime),  # when these first brought a payment
+    Column("paused_at", UtcTime),
+    Column("pause_reason", Text),
+    Column("updated_at", UtcTime, nullable=False),
+)

@@ -1,0 +1,131 @@
+"""What can go wrong, as a tree split by what the caller can do.
+
+```text
+ServiceError
+├── SettingsInvalid             repair: a setting is wrong; says its name, its shape and how to mend it
+├── GatewayError                what a question to Midtrans ran into
+│   ├── GatewayUnavailable      retry: no answer, or one that says nothing about the payment
+│   ├── GatewayRefused          repair: the key is not accepted (401)
+│   └── PaymentNotFound         retry: Midtrans does not know it (yet)
+├── StoreError
+│   ├── StoreOverloaded         retry: too much is waiting for the writer
+│   ├── StoreUnavailable        retry: nothing was stored (disk full, read-only, locked, shut down)
+│   └── StoreBroken             give up: the file cannot be trusted any more; the process exits
+├── ClaimLost                   give up: someone else asked, or the payment moved; the answer is thrown away
+├── NotFound                    repair: there is no such thing; carries what was looked for
+├── Conflict                    repair: the request contradicts what is there
+├── RequestInvalid              repair: the request cannot be used; says the field and how to mend it
+├── PositionGone                repair: a position of another epoch; says how to go on
+├── Unauthenticated             repair: no token, or one that is unknown or revoked
+└── Forbidden                   repair: the token's role does not allow it
+```
+
+No error knows HTTP: `api/problems.py` maps classes to statuses. No message carries a key or a whole body.
+"""
+
+
+class ServiceError(Exception):
+    """The root of every error that this service raises on purpose."""
+
+
+class SettingsInvalid(ServiceError):
+    """A setting is missing or wrong; the service refuses to start."""
+
+
+class GatewayError(ServiceError):
+    """A question to Midtrans did not bring the state of a payment."""
+
+
+class GatewayUnavailable(GatewayError):
+    """No answer, or one that says nothing about the payment: timeout, 5xx, 429, HTML, cut.
+
+    *trips_breaker* is true for transport errors, 5xx and 429 only.
+    """
+
+    def __init__(self, reason: str, *, http_status: int | None = None, trips_breaker: bool = True) -> None:
+        self.reason = reason
+        self.http_status = http_status
+        self.trips_breaker = trips_breaker
+        super().__init__(f"Midtrans gave no usable answer: {reason}")
+
+
+class GatewayRefused(GatewayError):
+    """Midtrans does not accept any of the merchant's keys (401)."""
+
+    def __init__(self, merchant: str) -> None:
+        self.merchant = merchant
+        super().__init__(f"Midtrans refused every server key of merchant {merchant!r} (401)")
+
+
+class PaymentNotFound(GatewayError):
+    """Midtrans says in JSON that it does not know what was asked for (404)."""
+
+    def __init__(self, asked: str) -> None:
+        self.asked = asked
+        super().__init__(f"Midtrans does not know {asked!r} (404)")
+
+
+class StoreError(ServiceError):
+    """The database did not do what it was asked; nothing of the unit of work was kept."""
+
+
+class StoreOverloaded(StoreError):
+    """More waits for the writer than may wait."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+        super().__init__(f"{waiting} units of work already wait for the writer")
+
+
+class StoreUnavailable(StoreError):
+    """Nothing was stored and trying again may help: disk full, read-only, busy, connection lost, closing."""
+
+
+class StoreBroken(StoreError):
+    """A write or an fsync failed in a way after which the database file cannot be trusted."""
+
+
+class ClaimLost(ServiceError):
+    """The claim's fence or the payment's version moved while Midtrans was asked."""
+
+
+class NotFound(ServiceError):
+    """There is no such thing."""
+
+    def __init__(self, what: str, name: str) -> None:
+        self.what = what
+        self.name = name
+        super().__init__(f"there is no {what} {name!r}")
+
+
+class Conflict(ServiceError):
+    """The request contradicts what is there."""
+
+
+class RequestInvalid(ServiceError):
+    """The request cannot be used; *field* names what is wrong with it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field}: {problem}")
+
+
+class PositionGone(ServiceError):
+    """The position belongs to another epoch of the log (the database was made new or restored)."""
+
+    def __init__(self, position: str, epoch: str) -> None:
+        self.position = position
+        self.epoch = epoch
+        super().__init__(
+            f"position {position!r} is of another epoch; the log's epoch is {epoch!r}: "
+            "go on from a time, or from 'beginning' (event ids stay the same, so repeats can be told)"
+        )
+
+
+class Unauthenticated(ServiceError):
+    """No token came, or one that is unknown or revoked."""
+
+
+class Forbidden(ServiceError):
+    """The token's role or names do not allow this."""
