@@ -1,0 +1,54 @@
+"""What every test stands on: loopback only, no settings of the developer's shell, repeatable properties."""
+
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+import pytest_socket
+from hypothesis import HealthCheck, settings
+
+KEPT = frozenset({"MIDTRANS_SAMPLES"})
+"""Variables that look like settings and speak to the tests alone."""
+
+for name in [name for name in os.environ if name.startswith(("MIDTRANS_", "SERVICE_")) and name not in KEPT]:
+    del os.environ[name]  # at import, so that no fixture, module or child process ever sees them
+
+# Deadlines measure the machine, not the code. In CI a property sees the same examples in every run, so that
+# red means this change; elsewhere it goes on exploring.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, print_blob=True
+)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_runtest_setup() -> None:
+    """Refuse every connection that leaves this machine."""
+    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nothing listens on."""
+    return _free_port()
+
+
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """Return a function that finds several free ports, all different."""
+
+    def find(count: int) -> list[int]:
+        found: set[int] = set()
+        while len(found) < count:
+            found.add(_free_port())
+        return sorted(found)
+
+    return find
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
