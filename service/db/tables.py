@@ -52,6 +52,7 @@ receipts = Table(
     Column("reason", Text),
     Column("due_at", UtcTime),  # when to ask (again); only while waiting
     Column("fence", BigInteger),  # the claim that will answer it
+    Column("repeat", Boolean, nullable=False, default=False),  # asked in the lane of repeats (domain/limits.py)
     Column("answers", Integer, nullable=False, default=0),  # answers that left it open
     Column("failures", Integer, nullable=False, default=0),  # questions without an answer, in a row
     Column("seen_status", Text),  # what the last answer said, how often in a row, since when
@@ -63,6 +64,7 @@ receipts = Table(
 )
 Index(
     "ix_receipts_due",  # what to ask next
+    receipts.c.repeat,
     receipts.c.due_at,
     sqlite_where=receipts.c.state == "waiting",
     postgresql_where=receipts.c.state == "waiting",
