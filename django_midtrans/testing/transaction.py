@@ -119,17 +119,15 @@ class Transaction:
         return frozenset(step for step in _OPEN.get(self.status, ()) if self._fits(step))
 
     def _fits(self, step: Step) -> bool:
-        match step:
-            case Step.PAY | Step.FAIL:
-                return self.payment_type != "credit_card"
-            case Step.COMPLETE_3DS:
-                return self.payment_type == "credit_card"
-            case Step.APPROVE | Step.DENY:
-                return self.challenged
-            case Step.REVERSE:
-                return self.reversible
-            case Step.REFUND:
-                return self.payment_type not in NOT_REFUNDABLE
-            case Step.CONFIRM_REFUND:
-                return any(refund.bank_confirmed_at is None for refund in self.refunds)
-        return True
+        card = self.payment_type == "credit_card"
+        conditions = {
+            Step.PAY: not card,
+            Step.FAIL: not card,
+            Step.COMPLETE_3DS: card,
+            Step.APPROVE: self.challenged,
+            Step.DENY: self.challenged,
+            Step.REVERSE: self.reversible,
+            Step.REFUND: self.payment_type not in NOT_REFUNDABLE,
+            Step.CONFIRM_REFUND: any(refund.bank_confirmed_at is None for refund in self.refunds),
+        }
+        return conditions.get(step, True)
