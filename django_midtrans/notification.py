@@ -1,0 +1,321 @@
+"""What Midtrans posts, parsed strictly, told apart by shape; the signed text survives.
+
+Sources: docs.midtrans.com/docs/https-notification-webhooks for fields and kinds; whether it is really from
+Midtrans says ``matching_key``, and what became of the payment only GET status.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NoReturn, Protocol
+
+from .values import JsonNumber, is_storable, money_text, read_money
+
+__all__ = [
+    "JsonNumber",
+    "NotJson",
+    "NotificationKind",
+    "NotificationMalformed",
+    "PaymentNotification",
+    "SignedBody",
+    "Unusable",
+    "kind_of",
+    "matching_key",
+    "parse_object",
+    "read_payment",
+    "read_signed",
+]
+
+MAX_TEXT: Final = 255
+"""Longest text in a field that we use. Midtrans' own ids stay under 80, its signatures are 128."""
+DASHBOARD_TEST_PREFIX: Final = "payment_notif_test_"
+
+
+class NotificationMalformed(Exception):  # noqa: N818  (named after what happened)
+    """What was posted cannot be used. *reason* is a stable word, *detail* names fields and never values."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class NotJson(NotificationMalformed):
+    """Not a JSON object as text: empty, not_utf8, not_json, not_an_object, duplicate_key, not_a_number, too_deep."""
+
+
+class Unusable(NotificationMalformed):
+    """A JSON object that we cannot use: missing_field, wrong_type, empty_field, bad_text, too_long."""
+
+
+class NotificationKind(StrEnum):
+    """What a body is about, by its shape."""
+
+    PAYMENT = "payment"
+    """A payment; also of invoices and Payment Links."""
+    PAY_ACCOUNT = "pay_account"
+    """A GoPay account linked or unlinked."""
+    SUBSCRIPTION = "subscription"
+    """A subscription made, or charged; never signed."""
+    PAYOUT = "payout"
+    """Iris: money out, or a top-up."""
+    BI_SNAP = "bi_snap"
+    """The national standard's payment and linking notifications."""
+    UNKNOWN = "unknown"
+    """None of these."""
+
+
+class Signed(Protocol):
+    """What a payment signature covers."""
+
+    @property
+    def order_id(self) -> str: ...
+    @property
+    def status_code(self) -> str: ...
+    @property
+    def gross_amounts(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def signature_key(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBody:
+    """A body of no known kind that carries the fields of a payment signature."""
+
+    order_id: str
+    status_code: str
+    gross_amounts: tuple[tuple[str, str], ...]
+    """The texts that may have been signed, each with its form: ``text``; ``source`` and ``two_decimals``."""
+    signature_key: str
+    is_dashboard_test: bool
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentNotification:
+    """A payment notification whose fields have the right types. Nothing here is proven yet."""
+
+    order_id: str
+    transaction_id: str | None
+    transaction_status: str
+    payment_type: str | None
+    status_code: str
+    gross_amounts: tuple[tuple[str, str], ...]
+    """The texts that may have been signed, each with its form: ``text``; ``source`` and ``two_decimals``."""
+    signature_key: str
+    merchant_id: str | None
+    is_dashboard_test: bool
+    """The dashboard's test button sent it: no such transaction exists."""
+    body: Mapping[str, Any]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise NotJson("duplicate_key", "an object names a key twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotJson("not_a_number", f"{name} is no JSON")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates,
+    parse_int=JsonNumber,  # no conversion: neither lost text nor a huge integer's cost
+    parse_float=JsonNumber,
+    parse_constant=_refuse_constant,
+)
+# A string ends at its quote or with the text, so that no body makes this scan more than once over itself.
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+
+def parse_object(raw: bytes, *, max_depth: int = 32) -> dict[str, Any]:
+    """Return the JSON object in *raw*; numbers are ``JsonNumber``, which keep their source text.
+
+    Raises NotJson, and nothing else, for all that is not one JSON object in UTF-8: a byte order mark,
+    a key named twice, NaN and Infinity, more than *max_depth* levels.
+    """
+    if raw.count(b"{") + raw.count(b"[") > max_depth:  # else it cannot be too deep
+        _check_depth(raw, max_depth)
+    try:
+        value = _DECODER.decode(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise NotJson("not_utf8", f"byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _not_json(raw, error) from None
+    except RecursionError:  # only with a *max_depth* beyond what the interpreter bears
+        raise NotJson("too_deep", "more levels than the interpreter bears") from None
+    if type(value) is not dict:
+        raise NotJson("not_an_object", "the JSON is no object")
+    return value
+
+
+def _not_json(raw: bytes, error: json.JSONDecodeError) -> NotJson:
+    if not raw.strip():
+        return NotJson("empty", "the body is empty")
+    return NotJson("not_json", f"{error.msg} at character {error.pos}")
+
+
+def _check_depth(raw: bytes, max_depth: int) -> None:
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(raw):
+        first = raw[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > max_depth:
+                raise NotJson("too_deep", f"more than {max_depth} levels")
+        elif first in b"]}":
+            depth -= 1
+
+
+def kind_of(body: Mapping[str, Any]) -> NotificationKind:
+    """Say what *body* is about by the names of its fields; their types are the readers' business."""
+    if "signature_key" in body:
+        if "order_id" in body and "transaction_status" in body:
+            return NotificationKind.PAYMENT
+        if "account_id" in body and "account_status" in body and "order_id" not in body:
+            return NotificationKind.PAY_ACCOUNT
+        return NotificationKind.UNKNOWN
+    return _unsigned_kind(body)
+
+
+def _unsigned_kind(body: Mapping[str, Any]) -> NotificationKind:
+    if _is_subscription(body):
+        return NotificationKind.SUBSCRIPTION
+    if any(
+        name in body for name in ("originalReferenceNo", "originalPartnerReferenceNo", "virtualAccountNo")
+    ):
+        return NotificationKind.BI_SNAP
+    details = body.get("additionalInfo")
+    if isinstance(details, Mapping) and "accountStatus" in details:
+        return NotificationKind.BI_SNAP
+    if "transaction_status" not in body and _is_payout(body):
+        return NotificationKind.PAYOUT
+    return NotificationKind.UNKNOWN
+
+
+def _is_subscription(body: Mapping[str, Any]) -> bool:
+    event = body.get("event_name")
+    if type(event) is str and event.startswith("subscription."):
+        return True
+    return "transaction_id" not in body and body.keys() >= {
+        "id",
+        "name",
+        "status",
+        "schedule",
+        "amount",
+        "token",
+    }
+
+
+def _is_payout(body: Mapping[str, Any]) -> bool:
+    if body.keys() >= {"reference_no", "amount", "status"}:
+        return True
+    return body.get("status") == "topup" and body.keys() >= {"transaction_id", "order_id", "gross_amount"}
+
+
+def read_payment(body: Mapping[str, Any]) -> PaymentNotification:
+    """Return *body* as a payment notification; raise Unusable naming the field that does not fit."""
+    return PaymentNotification(
+        order_id=_required_text(body, "order_id"),
+        transaction_id=_optional_text(body, "transaction_id", strict=True),
+        transaction_status=_required_text(body, "transaction_status"),
+        payment_type=_optional_text(body, "payment_type"),
+        status_code=_text_or_number(body, "status_code"),
+        gross_amounts=_gross_amounts(body),
+        signature_key=_required_text(body, "signature_key"),
+        merchant_id=_optional_text(body, "merchant_id"),
+        is_dashboard_test=_is_dashboard_test(body),
+        body=body,
+    )
+
+
+def read_signed(body: Mapping[str, Any]) -> SignedBody:
+    """Return what a signature covers in *body* of no known kind; raise Unusable where it is not all there."""
+    return SignedBody(
+        order_id=_required_text(body, "order_id"),
+        status_code=_text_or_number(body, "status_code"),
+        gross_amounts=_gross_amounts(body),
+        signature_key=_required_text(body, "signature_key"),
+        is_dashboard_test=_is_dashboard_test(body),
+        body=body,
+    )
+
+
+def matching_key(notification: Signed, keys: Sequence[str]) -> tuple[int, str] | None:
+    """Return the index of the key that signed *notification* and the form of the amount; None if none did.
+
+    signature_key is hex(SHA512(order_id + status_code + gross_amount + server key)). Every candidate is
+    computed and compared in constant time; an empty key never matches, since anyone could sign with it.
+    """
+    given = notification.signature_key.encode("utf-8", "surrogatepass")
+    found: tuple[int, str] | None = None
+    for form, amount in reversed(notification.gross_amounts):
+        signed = f"{notification.order_id}{notification.status_code}{amount}"
+        for index in range(len(keys) - 1, -1, -1):
+            text = f"{signed}{keys[index]}".encode("utf-8", "surrogatepass")
+            expected = hashlib.sha512(text).hexdigest().encode()
+            if hmac.compare_digest(expected, given) and keys[index]:
+                found = (index, form)
+    return found
+
+
+def _required_text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if type(value) is not str:
+        _refuse_type(body, name, "text")
+    if not value:
+        raise Unusable("empty_field", f"{name} is empty")
+    return _usable(value, name)
+
+
+def _optional_text(body: Mapping[str, Any], name: str, *, strict: bool = False) -> str | None:
+    value = body.get(name)
+    if type(value) is str and value:
+        return _usable(value, name)
+    if strict and value is not None and value != "":
+        _refuse_type(body, name, "text")
+    return None
+
+
+def _text_or_number(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if isinstance(value, JsonNumber):
+        return _usable(str.__str__(value), name)
+    if type(value) is not str:
+        _refuse_type(body, name, "text or a number")
+    return _usable(value, name)
+
+
+def _gross_amounts(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    text = _text_or_number(body, "gross_amount")
+    if not isinstance(body["gross_amount"], JsonNumber):
+        return (("text", text),)
+    amount = read_money(text)
+    if amount is None or money_text(amount) == text:
+        return (("source", text),)
+    return (("source", text), ("two_decimals", money_text(amount)))
+
+
+def _refuse_type(body: Mapping[str, Any], name: str, wanted: str) -> NoReturn:
+    if name not in body:
+        raise Unusable("missing_field", f"{name} is missing")
+    raise Unusable("wrong_type", f"{name} is not {wanted}")
+
+
+def _usable(text: str, name: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise Unusable("too_long", f"{name} is longer than {MAX_TEXT} characters")
+    if not is_storable(text):
+        raise Unusable("bad_text", f"{name} holds NUL or a lone surrogate")
+    return text
+
+
+def _is_dashboard_test(body: Mapping[str, Any]) -> bool:
+    order_id: str = body["order_id"]
+    return order_id.startswith(DASHBOARD_TEST_PREFIX)
