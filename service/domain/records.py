@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
@@ -204,3 +205,41 @@ class Token:
     names: tuple[str, ...] = ()
     created_at: datetime | None = field(default=None, compare=False)
     revoked_at: datetime | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTransition:
+    """A step of a payment, the confirmation that it rests on and the event that tells of it."""
+
+    merchant: str
+    transaction_id: str
+    sequence: int
+    confirmation_id: int
+    previous_status: str | None
+    status: str
+    irregular: bool
+    event_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a shop said it charged; *gross_amount* is what the order costs."""
+
+    merchant: str
+    order_id: str
+    gross_amount: Decimal
+    expires_at: datetime | None = None
+    transaction_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MerchantState:
+    """What outlives a restart of a merchant's account.
+
+    *confirmed* says that its present keys and environment have brought a payment; *pause_reason* why it is not asked.
+    """
+
+    merchant: str
+    access_fingerprint: str
+    confirmed: bool = False
+    pause_reason: str | None = None

@@ -1,0 +1,288 @@
+"""Claims: the right to ask about one order, with a fence; and what a claim's answer makes of its receipts."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, and_, bindparam, delete, exists, func, insert, or_, select, tuple_, update
+
+from service.db.tables import bodies, claims, expectations, payments, receipts
+from service.domain.records import Claim, ClaimedReceipt, ReceiptState
+from service.domain.confirmation import ReceiptStep
+from service.errors import ClaimLost
+
+if TYPE_CHECKING:
+    from service.db.unit import Unit
+
+Order = tuple[str, str]
+"""(merchant, order_id)"""
+
+_WAITING = ReceiptState.WAITING.value
+
+
+class Claims:
+    """Claims on orders and the receipts under them. All times are the unit's own: one clock decides."""
+
+    def __init__(self, unit: "Unit") -> None:
+        self._unit = unit
+        self._connection = unit.connection
+
+    def take(
+        self, *, owner: str, merchants: Collection[str], limit: int, leased_until: datetime, repeat: bool
+    ) -> list[Claim]:
+        """Claim up to *limit* orders whose receipts are due, the longest due first.
+
+        Each claim holds every open receipt of one transaction of its order; what arrives later is not in it.
+        """
+        due = self._due(merchants, limit, repeat=repeat)
+        if not repeat:
+            due = self._without_further_unproven(due)
+        if not due:
+            return []
+        fences = self._make(due.keys(), owner, leased_until)
+        rows = self._open_receipts(due)
+        self._mark(rows, fences, leased_until)
+        return self._claims(due, fences, rows, leased_until)
+
+    def next_due_at(self, merchants: Collection[str]) -> datetime | None:
+        """Return when the next receipt of *merchants* is due."""
+        query = select(func.min(receipts.c.due_at)).where(
+            receipts.c.state == _WAITING,
+            receipts.c.repeat.in_((False, True)),
+            receipts.c.merchant.in_(merchants),
+        )
+        moment: datetime | None = self._connection.execute(query).scalar()
+        return moment
+
+    def check(self, claim: Claim) -> None:
+        """Raise ClaimLost unless *claim* still holds its order."""
+        query = select(claims.c.fence).where(claims.c.fence == claim.fence)
+        if self._connection.execute(query).scalar() is None:
+            raise ClaimLost(f"claim {claim.fence} on order {claim.order_id!r} was taken over")
+
+    def end(self, claim: Claim, steps: Sequence[ReceiptStep]) -> None:
+        """Write what became of the claim's receipts and free the order."""
+        if steps:
+            self._connection.execute(_SETTLE, [self._settled(step, claim.fence) for step in steps])
+        self._connection.execute(delete(claims).where(claims.c.fence == claim.fence))
+
+    def give_back(self, claim: Claim) -> None:
+        """Free the order without an answer: its receipts are due at once."""
+        self._connection.execute(
+            update(receipts)
+            .where(receipts.c.fence == claim.fence, receipts.c.state == _WAITING)
+            .values(due_at=self._unit.now, fence=None)
+        )
+        self._connection.execute(delete(claims).where(claims.c.fence == claim.fence))
+
+    def rivals(self, merchant: str, transaction_id: str, order_id: str, first: Any) -> tuple[str, ...]:
+        """Return other orders whose open receipts claimed the transaction before receipt *first* arrived."""
+        query = (
+            select(receipts.c.order_id)
+            .distinct()
+            .where(
+                receipts.c.state == _WAITING,
+                receipts.c.merchant == merchant,
+                receipts.c.transaction_id == transaction_id,
+                receipts.c.order_id != order_id,
+                receipts.c.id < first,
+            )
+        )
+        return tuple(self._connection.execute(query).scalars())
+
+    def _due(self, merchants: Collection[str], limit: int, *, repeat: bool) -> dict[Order, str | None]:
+        """Return the orders to claim, each with the transaction to ask about."""
+        asked_now = exists().where(
+            claims.c.merchant == receipts.c.merchant,
+            claims.c.order_id == receipts.c.order_id,
+            claims.c.leased_until > self._unit.now,
+        )
+        query = (
+            select(receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id)
+            .where(
+                receipts.c.state == _WAITING,
+                receipts.c.repeat.is_(repeat),
+                receipts.c.due_at <= self._unit.now,
+                receipts.c.merchant.in_(merchants),
+                ~asked_now,
+            )
+            .order_by(receipts.c.due_at)
+            .limit(limit)
+        )
+        due: dict[Order, str | None] = {}
+        for row in self._connection.execute(query):
+            due.setdefault((row.merchant, row.order_id), row.transaction_id)
+        return due
+
+    def _without_further_unproven(self, due: dict[Order, str | None]) -> dict[Order, str | None]:
+        """Move claims on a further transaction of an order, unproven so far, to the lane of repeats.
+
+        One genuine body lets anyone name any number of transactions under its order; the first one and known
+        payments are asked about at full speed.
+        """
+        if not due:
+            return due
+        earlier = receipts.alias()
+        query = (
+            select(receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id)
+            .distinct()
+            .where(
+                receipts.c.state == _WAITING,
+                tuple_(receipts.c.merchant, receipts.c.order_id).in_(due.keys()),
+                exists().where(
+                    earlier.c.merchant == receipts.c.merchant,
+                    earlier.c.order_id == receipts.c.order_id,
+                    earlier.c.transaction_id != receipts.c.transaction_id,
+                    earlier.c.id < receipts.c.id,
+                ),
+                ~exists().where(
+                    payments.c.merchant == receipts.c.merchant,
+                    payments.c.transaction_id == receipts.c.transaction_id,
+                    payments.c.order_id == receipts.c.order_id,
+                ),
+            )
+        )
+        further = {tuple(row) for row in self._connection.execute(query)}
+        moved = [order for order, transaction_id in due.items() if (*order, transaction_id) in further]
+        for merchant, order_id in moved:
+            self._connection.execute(
+                update(receipts)
+                .where(
+                    receipts.c.merchant == merchant,
+                    receipts.c.order_id == order_id,
+                    receipts.c.transaction_id == due[merchant, order_id],
+                    receipts.c.state == _WAITING,
+                )
+                .values(repeat=True)
+            )
+        return {order: transaction_id for order, transaction_id in due.items() if order not in set(moved)}
+
+    def _make(self, orders: Collection[Order], owner: str, leased_until: datetime) -> dict[Order, int]:
+        self._connection.execute(
+            delete(claims).where(
+                tuple_(claims.c.merchant, claims.c.order_id).in_(orders),
+                claims.c.leased_until <= self._unit.now,
+            )
+        )
+        made = self._connection.execute(
+            insert(claims).returning(claims.c.merchant, claims.c.order_id, claims.c.fence),
+            [
+                {"merchant": merchant, "order_id": order_id, "owner": owner, "leased_until": leased_until}
+                for merchant, order_id in orders
+            ],
+        )
+        return {(row.merchant, row.order_id): row.fence for row in made}
+
+    def _open_receipts(self, due: Mapping[Order, str | None]) -> dict[Order, list[Row[Any]]]:
+        query = (
+            select(receipts, bodies.c.raw)
+            .join(bodies, bodies.c.receipt_id == receipts.c.id)
+            .where(
+                receipts.c.state == _WAITING,
+                tuple_(receipts.c.merchant, receipts.c.order_id).in_(due.keys()),
+            )
+            .order_by(receipts.c.id)
+        )
+        found: dict[Order, list[Row[Any]]] = {order: [] for order in due}
+        for row in self._connection.execute(query):
+            order = (row.merchant, row.order_id)
+            if row.transaction_id == due[order]:
+                found[order].append(row)
+        return found
+
+    def _mark(
+        self, rows: Mapping[Order, list[Row[Any]]], fences: Mapping[Order, int], leased_until: datetime
+    ) -> None:
+        """Note who will answer; not due again before the claim's time is over."""
+        marks = [
+            {"b_id": row.id, "b_fence": fences[order], "b_due_at": leased_until}
+            for order, found in rows.items()
+            for row in found
+        ]
+        self._connection.execute(_MARK, marks)
+
+    def _claims(
+        self,
+        due: Mapping[Order, str | None],
+        fences: Mapping[Order, int],
+        rows: Mapping[Order, list[Row[Any]]],
+        leased_until: datetime,
+    ) -> list[Claim]:
+        known = self._unit.payments.get_many(
+            [(merchant, transaction_id) for (merchant, _), transaction_id in due.items() if transaction_id]
+        )
+        expected = self._expected(due)
+        return [
+            Claim(
+                fence=fences[order],
+                merchant=order[0],
+                order_id=order[1],
+                transaction_id=transaction_id,
+                receipts=tuple(map(_claimed_receipt, rows[order])),
+                leased_until=leased_until,
+                payment=known.get((order[0], transaction_id or "")),
+                expected_transaction=expected.get(order),
+            )
+            for order, transaction_id in due.items()
+        ]
+
+    def _expected(self, due: Iterable[Order]) -> dict[Order, str | None]:
+        query = select(
+            expectations.c.merchant, expectations.c.order_id, expectations.c.transaction_id
+        ).where(tuple_(expectations.c.merchant, expectations.c.order_id).in_(list(due)))
+        return {(row.merchant, row.order_id): row.transaction_id for row in self._connection.execute(query)}
+
+    def _settled(self, step: ReceiptStep, fence: int) -> dict[str, Any]:
+        waiting = step.state is ReceiptState.WAITING
+        return {
+            "b_id": step.id,
+            "b_fence": fence,
+            "b_state": step.state.value,
+            "b_reason": step.reason,
+            "b_due_at": step.due_at,
+            "b_repeat": step.repeat,
+            "b_answers": step.answers,
+            "b_failures": step.failures,
+            "b_seen_status": step.seen_status,
+            "b_seen_times": step.seen_times,
+            "b_seen_since": step.seen_since,
+            "b_ended_at": None if waiting else self._unit.now,
+        }
+
+
+_SETTLE = (
+    update(receipts)
+    .where(receipts.c.id == bindparam("b_id"), receipts.c.fence == bindparam("b_fence"))
+    .values(
+        state=bindparam("b_state"),
+        reason=bindparam("b_reason"),
+        due_at=bindparam("b_due_at"),
+        repeat=bindparam("b_repeat"),
+        answers=bindparam("b_answers"),
+        failures=bindparam("b_failures"),
+        seen_status=bindparam("b_seen_status"),
+        seen_times=bindparam("b_seen_times"),
+        seen_since=bindparam("b_seen_since"),
+        ended_at=bindparam("b_ended_at"),
+        fence=None,
+    )
+)
+_MARK = (
+    update(receipts)
+    .where(receipts.c.id == bindparam("b_id"))
+    .values(fence=bindparam("b_fence"), due_at=bindparam("b_due_at"))
+)
+
+
+def _claimed_receipt(row: Row[Any]) -> ClaimedReceipt:
+    return ClaimedReceipt(
+        id=row.id,
+        raw=row.raw,
+        received_at=row.received_at,
+        answers=row.answers,
+        failures=row.failures,
+        seen_status=row.seen_status,
+        seen_times=row.seen_times,
+        seen_since=row.seen_since,
+    )
