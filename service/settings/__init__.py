@@ -1,0 +1,177 @@
+"""Read once, refused early: the only place that looks at the environment.
+
+Settings come from the environment (``SERVICE_*``, and ``MIDTRANS_*`` for the merchant ``default``) and from
+the TOML file that ``SERVICE_CONFIG`` names. All that is wrong is said at once, and nothing starts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from service.domain.backoff import Waits
+from service.domain.limits import Limits
+from service.domain.merchant import NAME_PATTERN, Merchant
+from service.domain.records import ConsumerSpec
+from service.settings import sources
+from service.settings.problems import Problems, shape
+from service.settings.tables import (
+    ConfirmingTable,
+    ConsumerTable,
+    LimitsTable,
+    MerchantTable,
+    MidtransVariables,
+    ReceivingTable,
+    ServiceVariables,
+    Table,
+)
+
+T = TypeVar("T", bound=Table)
+
+DEFAULT_MERCHANT = "default"
+"""The merchant that the ``MIDTRANS_*`` variables make, and that ``POST /notifications`` is for."""
+
+TABLES = ("merchants", "limits", "receiving", "confirming", "consumers")
+"""The tables of the TOML file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """What a notification may cost before it is refused."""
+
+    max_body_bytes: int = 65_536
+    body_timeout_s: float = 10.0
+    queue_limit: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All settings, checked. *warnings* are to be shown at the start; no secret is in the repr."""
+
+    data_dir: Path
+    database_url: str
+    merchants: tuple[Merchant, ...] = ()
+    consumers: Mapping[str, ConsumerSpec] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    worker_threads: int = 8
+    operator_token: str | None = field(default=None, repr=False)
+    limits: Limits = field(default_factory=Limits)
+    waits: Waits = field(default_factory=Waits)
+    receiving: Receiving = field(default_factory=Receiving)
+    log_level: str = "info"
+    log_format: str = "auto"
+    trusted_proxies: str = "127.0.0.1"
+    shutdown_timeout_s: float = 4.0
+    warnings: tuple[str, ...] = ()
+
+
+def load(environ: Mapping[str, str]) -> Configuration:
+    """Return the settings that *environ* and the file it names hold.
+
+    Raises `SettingsInvalid` with everything that is wrong. No merchant at all is not wrong here: only ``run``
+    needs one.
+    """
+    problems = Problems()
+    service = _variables("SERVICE_", ServiceVariables, environ, problems)
+    midtrans = _variables("MIDTRANS_", MidtransVariables, environ, problems)
+    config = Path(environ["SERVICE_CONFIG"]) if environ.get("SERVICE_CONFIG") else None
+    tables = _tables(config, problems)
+    merchants = _merchants(midtrans, tables, config, problems)
+    consumers = _named(ConsumerTable, "consumers", tables, problems)
+    limits = _single(LimitsTable, "limits", tables, problems)
+    receiving = _single(ReceivingTable, "receiving", tables, problems)
+    confirming = _single(ConfirmingTable, "confirming", tables, problems)
+    problems.refuse()
+    token = service.operator_token
+    return Configuration(
+        data_dir=service.data_dir,
+        database_url=service.database_url or default_database_url(service.data_dir),
+        merchants=tuple(merchants),
+        consumers={name: table.spec() for name, table in consumers.items()},
+        host=service.host,
+        port=service.port,
+        worker_threads=service.worker_threads,
+        operator_token=token.get_secret_value() if token else None,
+        limits=Limits(**limits.model_dump()),
+        waits=Waits(tuple(confirming.first_waits_s), confirming.then_s, confirming.for_s),
+        receiving=Receiving(**receiving.model_dump()),
+        log_level=service.log_level,
+        log_format=service.log_format,
+        trusted_proxies=service.trusted_proxies,
+        shutdown_timeout_s=service.shutdown_timeout_s,
+        warnings=tuple(_warnings(merchants)),
+    )
+
+
+def default_database_url(data_dir: Path) -> str:
+    """Return the URL of the SQLite file that lies in *data_dir*."""
+    return f"sqlite:///{data_dir.absolute() / 'midtrans.db'}"
+
+
+def _variables(prefix: str, model: type[T], environ: Mapping[str, str], problems: Problems) -> T:
+    """Return the variables under *prefix*; the defaults, with problems, when they are wrong."""
+    values = sources.variables(prefix, environ, model.model_fields, model.secrets, problems)
+    return problems.check(model, values, lambda name: f"{prefix}{name.upper()}") or model()
+
+
+def _tables(path: Path | None, problems: Problems) -> dict[str, Any]:
+    """Return the known tables of the TOML file."""
+    found = sources.toml_file(path, problems) if path else {}
+    for name in [name for name in found if name not in TABLES]:
+        problems.unknown("", name, TABLES)
+    for name in [name for name in TABLES if not isinstance(found.get(name, {}), dict)]:
+        problems.add(f"[{name}]", f"is {shape(found.pop(name))}; wanted: a table")
+    return {name: table for name, table in found.items() if name in TABLES}
+
+
+def _single(model: type[T], name: str, tables: Mapping[str, Any], problems: Problems) -> T:
+    return problems.check(model, tables.get(name, {}), f"{name}.{{}}".format) or model()
+
+
+def _named(model: type[T], kind: str, tables: Mapping[str, Any], problems: Problems) -> dict[str, T]:
+    """Return the tables ``[kind.NAME]`` that are right, by name."""
+    found = {}
+    for name, values in tables.get(kind, {}).items():
+        where = f"{kind}.{name}"
+        if not NAME_PATTERN.fullmatch(name):
+            problems.add(
+                f"[{where}]", f"has a name that cannot stand in a path; wanted: {NAME_PATTERN.pattern}"
+            )
+        elif not isinstance(values, dict):
+            problems.add(f"[{where}]", f"is {shape(values)}; wanted: a table, as [{kind}.NAME]")
+        elif table := problems.check(model, values, f"{where}.{{}}".format):
+            found[name] = table
+    return found
+
+
+def _merchants(
+    midtrans: MidtransVariables, tables: Mapping[str, Any], path: Path | None, problems: Problems
+) -> list[Merchant]:
+    folder = path.parent if path else Path()
+    described = {
+        name: sources.with_key_files(f"merchants.{name}", values, folder, problems)
+        for name, values in tables.get("merchants", {}).items()
+    }
+    found = [
+        table.merchant(name)
+        for name, table in _named(MerchantTable, "merchants", {"merchants": described}, problems).items()
+    ]
+    if midtrans.server_key is None:
+        return found
+    if DEFAULT_MERCHANT in described:
+        problems.add(
+            f"[merchants.{DEFAULT_MERCHANT}]",
+            "is also made by MIDTRANS_SERVER_KEY: unset the variable, or drop the table",
+        )
+    return [midtrans.merchant(DEFAULT_MERCHANT), *found]
+
+
+def _warnings(merchants: Sequence[Merchant]) -> Iterator[str]:
+    """Yield what looks wrong and is allowed: a key's prefix is a habit of Midtrans, not a rule."""
+    for merchant in merchants:
+        if merchant.is_production and any(key.startswith("SB-") for key in merchant.server_keys):
+            yield (
+                f"merchant {merchant.name!r} is set to PRODUCTION and has a key that begins with SB-, as "
+                "sandbox keys do; if Midtrans refuses the key, is_production is wrong"
+            )
