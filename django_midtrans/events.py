@@ -6,15 +6,36 @@ computes them. ``docs/events.md`` describes every field and holds test vectors o
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from .payment import PaymentState, Refund, is_reversible
+from .order import Money, OrderView, order_outcome, order_view
+from .payment import PaymentState, is_reversible
+from .refunds import Refund, refund_from_dict, refund_to_dict
 from .status import OUTCOME_OF, Outcome, PaymentStatus
-from .values import money_text, parse_time_text, time_text
+from .values import (
+    money_text,
+    parse_time_text,
+    parse_time_text_or_none,
+    time_text,
+    time_text_or_none,
+)
+
+__all__ = [
+    "NAMESPACE",
+    "REVERSIBLE_FOR",
+    "Money",
+    "OrderView",
+    "PaymentEvent",
+    "change",
+    "event_id",
+    "make_event",
+    "order_outcome",
+    "order_view",
+]
 
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:midtrans-service:payment-event")
 """Of every event id; it never changes."""
@@ -26,43 +47,7 @@ REVERSIBLE_FOR: Final = timedelta(minutes=15)
 """How long settled money of Permata VA, Mandiri bill and Indomaret may still be taken back; the docs say
 that it usually happens within 1 to 5 minutes."""
 
-_OCCURRED: Final[Mapping[PaymentStatus, str]] = {
-    PaymentStatus.PENDING: "transaction_time",
-    PaymentStatus.AUTHORIZED: "transaction_time",
-    PaymentStatus.CAPTURED: "transaction_time",
-    PaymentStatus.SETTLED: "settlement_time",
-    PaymentStatus.EXPIRED: "expiry_time",
-}
 _REFUND_STATUSES: Final = frozenset({PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED})
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An amount with its currency; text with two decimals outside."""
-
-    value: Decimal
-    currency: str
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the JSON form."""
-        return {"value": money_text(self.value), "currency": self.currency}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, str]) -> "Money":
-        """Return what ``to_dict`` wrote."""
-        return cls(Decimal(data["value"]), data["currency"])
-
-
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """The whole order as known when the event was made."""
-
-    outcome: Outcome
-    paid_payments: int
-    """How many of the order's payments are paid, this one included."""
-    expected: Decimal | None
-    amount_matches: bool | None
-    """None without an expectation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +126,15 @@ class PaymentEvent:
             "outcome": self.outcome.value,
             "outcome_changed": self.outcome_changed,
             "finality": "firm" if self.reversible_until is None else "provisional",
-            "reversible_until": _time_or_none(self.reversible_until),
+            "reversible_until": time_text_or_none(self.reversible_until),
             "irregular": self.irregular,
             "amount": self.amount.to_dict(),
             "amount_before_fee": None if self.amount_before_fee is None else self.amount_before_fee.to_dict(),
             "refunded": self.refunded.to_dict(),
-            "refunds": [_refund_to_dict(refund, self.amount.currency) for refund in self.refunds],
+            "refunds": [refund_to_dict(refund, self.amount.currency) for refund in self.refunds],
             "charged_back": self.charged_back.to_dict(),
-            "order": _order_to_dict(self.order, self.amount.currency),
-            "occurred_at": _time_or_none(self.occurred_at),
+            "order": self.order.to_dict(self.amount.currency),
+            "occurred_at": time_text_or_none(self.occurred_at),
             "confirmed_at": time_text(self.confirmed_at),
             "confirmed_by": self.confirmed_by,
             "midtrans": {
@@ -187,15 +172,15 @@ class PaymentEvent:
             previous_status=None if previous is None else PaymentStatus(previous),
             outcome=Outcome(data["outcome"]),
             outcome_changed=data["outcome_changed"],
-            reversible_until=_read_time_or_none(data["reversible_until"]),
+            reversible_until=parse_time_text_or_none(data["reversible_until"]),
             irregular=data["irregular"],
             amount=Money.from_dict(data["amount"]),
             amount_before_fee=None if before_fee is None else Money.from_dict(before_fee),
             refunded=Money.from_dict(data["refunded"]),
-            refunds=tuple(map(_refund_from_dict, data["refunds"])),
+            refunds=tuple(map(refund_from_dict, data["refunds"])),
             charged_back=Money.from_dict(data["charged_back"]),
-            order=_order_from_dict(data["order"]),
-            occurred_at=_read_time_or_none(data["occurred_at"]),
+            order=OrderView.from_dict(data["order"]),
+            occurred_at=parse_time_text_or_none(data["occurred_at"]),
             confirmed_at=parse_time_text(data["confirmed_at"]),
             confirmed_by=data["confirmed_by"],
             transaction_status=words["transaction_status"],
@@ -204,32 +189,6 @@ class PaymentEvent:
             custom_fields=tuple(data["custom_fields"]),  # type: ignore[arg-type]
             metadata=data["metadata"],
         )
-
-
-def order_view(
-    outcomes: Sequence[Outcome],
-    *,
-    expected: Decimal | None,
-    amount: Decimal,
-    amount_before_fee: Decimal | None,
-) -> OrderView:
-    """Return the order that has payments of these *outcomes*, this one included.
-
-    *expected* is what the shop said it charged; where a customer pays a fee, the amount before it counts.
-    """
-    charged = amount if amount_before_fee is None else amount_before_fee
-    return OrderView(
-        outcome=order_outcome(outcomes),
-        paid_payments=sum(outcome is Outcome.PAID for outcome in outcomes),
-        expected=expected,
-        amount_matches=None if expected is None else expected == charged,
-    )
-
-
-def order_outcome(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return the outcome of the order: paid if any payment is, else open, else returned, else unpaid."""
-    ranking = (Outcome.PAID, Outcome.OPEN, Outcome.RETURNED, Outcome.UNPAID)
-    return next((outcome for outcome in ranking if outcome in outcomes), Outcome.OPEN)
 
 
 def change(previous: PaymentState | None, state: PaymentState) -> str | None:
@@ -265,8 +224,8 @@ def event_id(
 ) -> str:
     """Return the id of what happened, never of when or how often we looked.
 
-    *type* is the whole CloudEvents type. *confirmed_refunds* is for ``refund_confirmed`` alone; *entry* counts
-    how often the payment came into *status*, and says nothing while it is 1.
+    *type* is the whole CloudEvents type. *confirmed_refunds* is for ``refund_confirmed`` alone; *entry*
+    counts how often the payment came into *status*, and says nothing while it is 1.
     """
     name: list[Any] = [ID_VERSION, merchant, transaction_id, type, status.value]
     name += [money_text(amount), money_text(refunded), money_text(charged_back)]
@@ -350,16 +309,21 @@ def _id_of(merchant: str, transaction_id: str, suffix: str, state: PaymentState)
 
 def _occurred_at(suffix: str, previous: PaymentState | None, state: PaymentState) -> datetime | None:
     if suffix == REFUND_CONFIRMED:
-        return _last(refund.bank_confirmed_at for refund in state.refunds)
+        return _latest(refund.bank_confirmed_at for refund in state.refunds)
     grew = previous is not None and previous.status is state.status and state.refunded > previous.refunded
     if grew or state.status in _REFUND_STATUSES:
-        return _last(refund.created_at for refund in state.refunds)
-    name = _OCCURRED.get(state.status)
-    moment: datetime | None = None if name is None else getattr(state, name)
-    return moment
+        return _latest(refund.created_at for refund in state.refunds)
+    match state.status:
+        case PaymentStatus.PENDING | PaymentStatus.AUTHORIZED | PaymentStatus.CAPTURED:
+            return state.transaction_time
+        case PaymentStatus.SETTLED:
+            return state.settlement_time
+        case PaymentStatus.EXPIRED:
+            return state.expiry_time
+    return None  # Midtrans names no time for it
 
 
-def _last(moments: Any) -> datetime | None:
+def _latest(moments: Iterable[datetime | None]) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
@@ -373,54 +337,3 @@ def _reversible_until(state: PaymentState, confirmed_at: datetime, span: timedel
         return None
     until = (state.settlement_time or confirmed_at) + span
     return until if until > confirmed_at else None
-
-
-def _order_to_dict(order: OrderView, currency: str) -> dict[str, Any]:
-    return {
-        "outcome": order.outcome.value,
-        "paid_payments": order.paid_payments,
-        "expected": None if order.expected is None else Money(order.expected, currency).to_dict(),
-        "amount_matches": order.amount_matches,
-    }
-
-
-def _order_from_dict(data: Mapping[str, Any]) -> OrderView:
-    expected = data["expected"]
-    return OrderView(
-        outcome=Outcome(data["outcome"]),
-        paid_payments=data["paid_payments"],
-        expected=None if expected is None else Money.from_dict(expected).value,
-        amount_matches=data["amount_matches"],
-    )
-
-
-def _refund_to_dict(refund: Refund, currency: str) -> dict[str, Any]:
-    return {
-        "id": refund.id,
-        "key": refund.key,
-        "amount": Money(refund.amount, currency).to_dict(),
-        "method": refund.method,
-        "reason": refund.reason,
-        "created_at": _time_or_none(refund.created_at),
-        "bank_confirmed_at": _time_or_none(refund.bank_confirmed_at),
-    }
-
-
-def _refund_from_dict(data: Mapping[str, Any]) -> Refund:
-    return Refund(
-        id=data["id"],
-        key=data["key"],
-        amount=Money.from_dict(data["amount"]).value,
-        method=data["method"],
-        reason=data["reason"],
-        created_at=_read_time_or_none(data["created_at"]),
-        bank_confirmed_at=_read_time_or_none(data["bank_confirmed_at"]),
-    )
-
-
-def _time_or_none(moment: datetime | None) -> str | None:
-    return None if moment is None else time_text(moment)
-
-
-def _read_time_or_none(text: str | None) -> datetime | None:
-    return None if text is None else parse_time_text(text)

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from .refunds import Refund, confirmed, read_refunds
 from .status import (
     CHARGED_BACK,
     DENIED,
@@ -52,23 +53,6 @@ class FactsUnreadable(Exception):  # noqa: N818  (named after what happened)
         self.field = field
         self.problem = problem
         super().__init__(f"{field}: {problem}")
-
-
-@dataclass(frozen=True, slots=True)
-class Refund:
-    """One entry of ``refunds[]``."""
-
-    id: str | None
-    """Midtrans' number for it as text: it passes 2**53."""
-    key: str | None
-    """The merchant's refund_key."""
-    amount: Decimal
-    method: str | None
-    """``online`` or ``offline``, filled in about a day later."""
-    reason: str | None
-    created_at: datetime | None
-    bank_confirmed_at: datetime | None
-    """None until the bank confirmed it, which has a notification of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +118,7 @@ def read_facts(body: Mapping[str, Any]) -> PaymentFacts:
     ):
         status = REVERSED
     amount = _amount(body)
-    refunds, all_read = _refunds(body.get("refunds"))
+    refunds, all_read = read_refunds(body.get("refunds"))
     return PaymentFacts(
         order_id=read_text(body, "order_id"),
         transaction_id=read_text(body, "transaction_id"),
@@ -189,11 +173,6 @@ def alarms_of(seen: PaymentFacts) -> tuple[str, ...]:
     if seen.currency is not None and seen.currency != DEFAULT_CURRENCY:
         alarms.append("currency_not_idr")
     return tuple(alarms)
-
-
-def confirmed(refunds: Sequence[Refund]) -> int:
-    """Return how many of *refunds* the bank confirmed."""
-    return sum(refund.bank_confirmed_at is not None for refund in refunds)
 
 
 def _word(body: Mapping[str, Any]) -> str:
@@ -259,28 +238,6 @@ def _amount_before_fee(metadata: object) -> Decimal | None:
     return read_money(value)
 
 
-def _refunds(value: object) -> tuple[tuple[Refund, ...], bool]:
-    """Return the readable refunds, and whether that is all of them."""
-    entries = value if isinstance(value, list) else []
-    refunds = tuple(refund for refund in map(_refund, entries) if refund is not None)
-    return refunds, len(refunds) == len(entries)
-
-
-def _refund(entry: object) -> Refund | None:
-    amount = read_money(entry.get("refund_amount")) if isinstance(entry, Mapping) else None
-    if amount is None or not isinstance(entry, Mapping):
-        return None
-    return Refund(
-        id=_text_or_number(entry, "refund_chargeback_id") or read_text(entry, "refund_chargeback_uuid"),
-        key=read_text(entry, "refund_key"),
-        amount=amount,
-        method=read_text(entry, "refund_method"),
-        reason=read_text(entry, "reason"),
-        created_at=read_time(entry.get("created_at")),
-        bank_confirmed_at=read_time(entry.get("bank_confirmed_at")),
-    )
-
-
 def _refund_amount(
     body: Mapping[str, Any],
     status: PaymentStatus | None,
@@ -298,7 +255,7 @@ def _refund_amount(
 def _charged_back(
     body: Mapping[str, Any], status: PaymentStatus | None, amount: Decimal | None
 ) -> Decimal | None:
-    """Return all of a chargeback; of a part what the body names. No page shows the field's name (inferred)."""
+    """Return all of a chargeback, or the part that the body names. No page shows the field (inferred)."""
     if status is CHARGED_BACK:
         return amount
     return read_money(body.get("chargeback_amount"))

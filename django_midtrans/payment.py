@@ -16,15 +16,21 @@ from .facts import (
     DEFAULT_CURRENCY,
     FactsUnreadable,
     PaymentFacts,
-    Refund,
     alarms_of,
-    confirmed,
     is_reversible,
     problem_of,
     read_facts,
 )
+from .refunds import (
+    Refund,
+    confirmed,
+    merge_refunds,
+    refund_from_dict,
+    refund_to_dict,
+    takes_back_confirmation,
+)
 from .status import AFTER_SETTLEMENT, DENIED, REVERSED, PaymentStatus, Relation, relation
-from .values import money_text, parse_time_text, time_text
+from .values import money_text, parse_money_text, parse_time_text_or_none, time_text_or_none
 
 __all__ = [
     "FactsUnreadable",
@@ -37,8 +43,6 @@ __all__ = [
     "merge",
     "problem_of",
     "read_facts",
-    "refund_from_dict",
-    "refund_to_dict",
 ]
 
 ZERO: Final = Decimal("0.00")
@@ -110,7 +114,7 @@ def merge(known: PaymentState | None, seen: PaymentFacts) -> PaymentState:
     status = _status_of(known, seen)
     if known is None:
         known = _blank(status, seen)
-    refunds = _merge_refunds(known.refunds, seen.refunds)
+    refunds = merge_refunds(known.refunds, seen.refunds)
     entered = known.entries.get(status, 0) + (status is not known.status or not known.entries)
     return replace(
         known,
@@ -159,28 +163,22 @@ def _denial_reverses(known: PaymentState, seen: PaymentFacts) -> bool:
 def _compare_amounts(known: PaymentState, seen: PaymentFacts) -> Relation:
     refunded = known.refunded if seen.refund_amount is None else seen.refund_amount
     charged_back = known.charged_back if seen.charged_back is None else seen.charged_back
-    confirmations = confirmed(_merge_refunds(known.refunds, seen.refunds))
+    confirmations = confirmed(merge_refunds(known.refunds, seen.refunds))
     if (
         refunded > known.refunded
         or charged_back > known.charged_back
         or confirmations > known.refund_confirmations
     ):
         return Relation.NEXT
-    if refunded < known.refunded or charged_back < known.charged_back or _takes_back(known, seen):
+    if (
+        refunded < known.refunded
+        or charged_back < known.charged_back
+        or takes_back_confirmation(known.refunds, seen.refunds)
+    ):
         return Relation.BEHIND
     if seen.amount is not None and seen.amount != known.amount:
         return Relation.CONTRADICTION
     return Relation.SAME
-
-
-def _takes_back(known: PaymentState, seen: PaymentFacts) -> bool:
-    """Say whether *seen* shows a refund as unconfirmed that is known to be confirmed."""
-    return any(
-        refund.bank_confirmed_at is None
-        and (earlier := _find(known.refunds, refund))
-        and earlier.bank_confirmed_at
-        for refund in seen.refunds
-    )
 
 
 def _blank(status: PaymentStatus, seen: PaymentFacts) -> PaymentState:
@@ -222,76 +220,6 @@ def _merge_custom_fields(
     return (seen[0] or known[0], seen[1] or known[1], seen[2] or known[2])
 
 
-def _merge_refunds(known: tuple[Refund, ...], seen: tuple[Refund, ...]) -> tuple[Refund, ...]:
-    merged = list(known)
-    for refund in seen:
-        earlier = _find(merged, refund)
-        if earlier is None:
-            merged.append(refund)
-        else:
-            merged[merged.index(earlier)] = _merge_refund(earlier, refund)
-    return tuple(merged)
-
-
-def _merge_refund(known: Refund, seen: Refund) -> Refund:
-    return Refund(
-        id=seen.id or known.id,
-        key=seen.key or known.key,
-        amount=seen.amount,
-        method=seen.method or known.method,
-        reason=seen.reason or known.reason,
-        created_at=seen.created_at or known.created_at,
-        bank_confirmed_at=seen.bank_confirmed_at or known.bank_confirmed_at,
-    )
-
-
-def _find(refunds: list[Refund] | tuple[Refund, ...], wanted: Refund) -> Refund | None:
-    return next((refund for refund in refunds if _is_same_refund(refund, wanted)), None)
-
-
-def _is_same_refund(one: Refund, other: Refund) -> bool:
-    """Compare by Midtrans' id, else by the merchant's key, else by what is left."""
-    if one.id and other.id:
-        return one.id == other.id
-    if one.key and other.key:
-        return one.key == other.key
-    return (one.created_at, one.amount) == (other.created_at, other.amount)
-
-
-def refund_to_dict(refund: Refund) -> dict[str, Any]:
-    """Return *refund* as states keep it: money and times as text."""
-    return {
-        "id": refund.id,
-        "key": refund.key,
-        "amount": money_text(refund.amount),
-        "method": refund.method,
-        "reason": refund.reason,
-        "created_at": _time_or_none(refund.created_at),
-        "bank_confirmed_at": _time_or_none(refund.bank_confirmed_at),
-    }
-
-
-def refund_from_dict(data: Mapping[str, Any]) -> Refund:
-    """Return what ``refund_to_dict`` wrote."""
-    return Refund(
-        id=data["id"],
-        key=data["key"],
-        amount=Decimal(data["amount"]),
-        method=data["method"],
-        reason=data["reason"],
-        created_at=_read_time_or_none(data["created_at"]),
-        bank_confirmed_at=_read_time_or_none(data["bank_confirmed_at"]),
-    )
-
-
-def _time_or_none(moment: datetime | None) -> str | None:
-    return None if moment is None else time_text(moment)
-
-
-def _read_time_or_none(text: str | None) -> datetime | None:
-    return None if text is None else parse_time_text(text)
-
-
 def _state_to_dict(state: PaymentState) -> dict[str, Any]:
     return {
         "status": state.status.value,
@@ -299,15 +227,15 @@ def _state_to_dict(state: PaymentState) -> dict[str, Any]:
         "currency": state.currency,
         "amount_before_fee": None if state.amount_before_fee is None else money_text(state.amount_before_fee),
         "refunded": money_text(state.refunded),
-        "refunds": [refund_to_dict(refund) for refund in state.refunds],
+        "refunds": [refund_to_dict(refund, state.currency) for refund in state.refunds],
         "refund_confirmations": state.refund_confirmations,
         "charged_back": money_text(state.charged_back),
         "payment_type": state.payment_type,
         "channel": state.channel,
         "merchant_id": state.merchant_id,
-        "transaction_time": _time_or_none(state.transaction_time),
-        "settlement_time": _time_or_none(state.settlement_time),
-        "expiry_time": _time_or_none(state.expiry_time),
+        "transaction_time": time_text_or_none(state.transaction_time),
+        "settlement_time": time_text_or_none(state.settlement_time),
+        "expiry_time": time_text_or_none(state.expiry_time),
         "custom_fields": list(state.custom_fields),
         "metadata": state.metadata,
         "transaction_status": state.transaction_status,
@@ -325,14 +253,14 @@ def _state_from_dict(data: dict[str, Any]) -> PaymentState:
         **data
         | {
             "status": PaymentStatus(data["status"]),
-            "amount": Decimal(data["amount"]),
-            "amount_before_fee": None if before_fee is None else Decimal(before_fee),
-            "refunded": Decimal(data["refunded"]),
+            "amount": parse_money_text(data["amount"]),
+            "amount_before_fee": None if before_fee is None else parse_money_text(before_fee),
+            "refunded": parse_money_text(data["refunded"]),
             "refunds": tuple(refund_from_dict(refund) for refund in data["refunds"]),
-            "charged_back": Decimal(data["charged_back"]),
-            "transaction_time": _read_time_or_none(data["transaction_time"]),
-            "settlement_time": _read_time_or_none(data["settlement_time"]),
-            "expiry_time": _read_time_or_none(data["expiry_time"]),
+            "charged_back": parse_money_text(data["charged_back"]),
+            "transaction_time": parse_time_text_or_none(data["transaction_time"]),
+            "settlement_time": parse_time_text_or_none(data["settlement_time"]),
+            "expiry_time": parse_time_text_or_none(data["expiry_time"]),
             "custom_fields": tuple(data["custom_fields"]),
             "entries": {PaymentStatus(status): count for status, count in data["entries"].items()},
         }

@@ -13,8 +13,10 @@ JAKARTA: Final = timezone(timedelta(hours=7), "GMT+7")
 # More than two decimals are refused, not rounded: "100.000" may be a hundred thousand in Indonesian writing.
 _MONEY: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,2})?")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_UTC_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _DEEPEST: Final = 32
+_LONGEST_NUMBER: Final = 64  # a longer one is nobody's number, and costs much to convert
 _CENT: Final = Decimal("0.01")
 
 
@@ -49,6 +51,14 @@ def money_text(amount: Decimal) -> str:
     return f"{amount:.2f}"
 
 
+def parse_money_text(text: str) -> Decimal:
+    """Return the amount that ``money_text`` wrote; raise ValueError for other text."""
+    amount = read_money(text)
+    if amount is None:
+        raise ValueError("not an amount with two decimals")
+    return amount
+
+
 def read_time(value: object) -> datetime | None:
     """Return the UTC moment of Midtrans' ``YYYY-MM-DD HH:MM:SS``, which is GMT+7; None for anything else."""
     if type(value) is not str or _TIME.fullmatch(value) is None:
@@ -60,15 +70,27 @@ def read_time(value: object) -> datetime | None:
 
 
 def time_text(moment: datetime) -> str:
-    """Return *moment* in UTC with ``Z``, cut to the second. It must be aware."""
+    """Return *moment* in UTC with ``Z``, cut to the second; raise ValueError when it has no zone."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+
+
+def time_text_or_none(moment: datetime | None) -> str | None:
+    """Return ``time_text``, or None for None."""
+    return None if moment is None else time_text(moment)
 
 
 def parse_time_text(text: str) -> datetime:
     """Return the moment that ``time_text`` wrote; raise ValueError for other text."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if _UTC_TIME.fullmatch(text) is None:
+        raise ValueError("not a UTC time to the second with Z")
+    return datetime.fromisoformat(text)
+
+
+def parse_time_text_or_none(text: str | None) -> datetime | None:
+    """Return ``parse_time_text``, or None for None."""
+    return None if text is None else parse_time_text(text)
 
 
 def is_storable(text: str) -> bool:
@@ -90,25 +112,27 @@ def read_text(body: Mapping[str, Any], name: str) -> str | None:
 def plain_json(value: object, *, depth: int = _DEEPEST) -> Any:
     """Return *value* as JSON that can always be written and stored: numbers finite, text storable.
 
-    What lies deeper than *depth* becomes None.
+    What lies deeper than *depth*, and what is no JSON, becomes None.
     """
-    if type(value) is str:
-        return storable(value)
-    if isinstance(value, JsonNumber):
-        return _plain_number(str.__str__(value))
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if isfinite(value) else None
     if depth > 0 and isinstance(value, Mapping):
         return {storable(str(key)): plain_json(item, depth=depth - 1) for key, item in value.items()}
     if depth > 0 and isinstance(value, list | tuple):
         return [plain_json(item, depth=depth - 1) for item in value]
-    return None
+    return _plain_scalar(value)
 
 
-def _plain_number(text: str) -> int | float | str:
-    if text.lstrip("-").isdigit():
-        return int(text) if len(text) < 64 else text  # noqa: PLR2004  (a longer one is nobody's number)
-    number = float(text)
+def _plain_scalar(value: object) -> str | float | None:
+    if isinstance(value, JsonNumber):
+        return _plain_number(str.__str__(value))
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if isinstance(value, int) else None  # bool is an int
+
+
+def _plain_number(text: str) -> float | str:
+    if len(text) > _LONGEST_NUMBER:
+        return text
+    number = int(text) if text.removeprefix("-").isdecimal() else float(text)
     return number if isfinite(number) else text
