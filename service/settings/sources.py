@@ -18,9 +18,13 @@ def variables(
     """Return what *environ* says under *prefix*, by field name; the *secrets* may come from ``…_FILE``."""
     names = sorted(known)
     files = {f"{prefix}{name.upper()}_FILE": name for name in secrets}
-    found = {
-        name: environ[f"{prefix}{name.upper()}"] for name in names if f"{prefix}{name.upper()}" in environ
-    }
+    found = {}
+    for name in names:
+        value = environ.get(f"{prefix}{name.upper()}")
+        if value is not None and not value.strip():
+            problems.add(f"{prefix}{name.upper()}", "is empty: give it a value, or unset it")
+        elif value is not None:
+            found[name] = value
     for variable, name in files.items():
         if variable not in environ:
             continue
@@ -70,7 +74,7 @@ def toml_file(path: Path, problems: Problems) -> dict[str, Any]:
 
 
 def with_key_files(where: str, table: dict[str, Any], folder: Path, problems: Problems) -> dict[str, Any]:
-    """Return *table* with the keys that ``server_keys_file`` and ``verification_keys_file`` hold, one a line."""
+    """Return *table* with the keys of ``server_keys_file`` and ``verification_keys_file``, one a line."""
     table = dict(table)
     for name in ("server_keys", "verification_keys"):
         file_name = table.pop(f"{name}_file", None)

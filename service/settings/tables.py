@@ -47,8 +47,8 @@ def _base_url(value: str) -> str:
 def _database_url(value: str) -> str:
     if value.startswith(("postgres:", "postgresql:", "postgresql+", "postgres+")):
         raise ValueError(
-            "names a PostgreSQL database, which this version cannot use yet: it keeps everything in one SQLite "
-            "file; unset it, or name a file as sqlite:////path/to/midtrans.db"
+            "names a PostgreSQL database, which this version cannot use yet: it keeps all in one "
+            "SQLite file; unset it, or name a file as sqlite:////path/to/midtrans.db"
         )
     if not re.fullmatch(r"sqlite(\+pysqlite)?:///[^:?][^?]*", value):
         raise ValueError("must name a SQLite file on disk, as sqlite:////path/to/midtrans.db")
@@ -133,7 +133,7 @@ class ServiceVariables(Table):
     )
     log_format: Literal["auto", "json", "console"] = setting(
         "auto",
-        about="`json` lines, or a `console` view for people; `auto` chooses by whether a terminal reads along.",
+        about="`json` lines, or a `console` view for people; `auto` asks whether a terminal reads along.",
         wanted="auto, json or console",
     )
     trusted_proxies: Annotated[str, AfterValidator(_proxies)] = setting(
@@ -169,7 +169,7 @@ class MidtransVariables(Table):
         wanted="the merchant id as the dashboard shows it, such as G123456789",
     )
     is_production: bool = setting(
-        False,
+        default=False,
         about="True for the production environment. Never guessed from the key.",
         wanted="true or false",
     )
@@ -198,7 +198,10 @@ class FileTable(Table):
 
 
 class MerchantTable(FileTable):
-    """``[merchants.NAME]``: one Midtrans account in one environment. NAME is part of event ids: never change it."""
+    """``[merchants.NAME]``: one Midtrans account in one environment.
+
+    NAME is part of event ids: never change it.
+    """
 
     server_keys: list[ServerKey] = setting(
         ...,
@@ -209,7 +212,9 @@ class MerchantTable(FileTable):
     verification_keys: list[ServerKey] = setting(
         [], about="More keys that verify (rotation).", wanted='a list of keys, as ["…"]'
     )
-    is_production: bool = setting(False, about="True for the production environment.", wanted="true or false")
+    is_production: bool = setting(
+        default=False, about="True for the production environment.", wanted="true or false"
+    )
     merchant_id: MerchantId | None = setting(
         None, about="The merchant id; compared when both sides have it.", wanted="such as G123456789"
     )
