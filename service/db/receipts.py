@@ -1,0 +1,137 @@
+"""Notifications as they came: stored once, in bulk; the same bytes again are counted."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy import bindparam, insert, null, select, tuple_, update
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from service.db.tables import bodies, receipts
+from service.db.topic import Topic
+from service.domain.records import ENDED, HELD, NewReceipt, ReceiptState, StoredReceipt
+
+if TYPE_CHECKING:
+    from service.db.unit import Unit
+
+_Key = tuple[str, str, bytes]
+
+_INSERT = sqlite_insert(receipts).on_conflict_do_nothing(index_elements=["merchant", "kind", "digest"])
+_INSERT_BODY = insert(bodies)
+_KEY = tuple_(receipts.c.merchant, receipts.c.kind, receipts.c.digest)
+_SET_GOING = {  # from the beginning: what earlier answers said is spent
+    "state": ReceiptState.WAITING.value,
+    "reason": null(),
+    "fence": null(),
+    "repeat": False,
+    "answers": 0,
+    "failures": 0,
+    "seen_status": null(),
+    "seen_times": 0,
+    "seen_since": null(),
+    "ended_at": null(),
+}
+_COUNT_REPEATS = (
+    update(receipts)
+    .where(receipts.c.id == bindparam("first"))
+    .values(duplicates=receipts.c.duplicates + bindparam("times"))
+)
+
+
+class Receipts:
+    """Queries on receipts and their bodies."""
+
+    def __init__(self, unit: "Unit") -> None:
+        self._unit = unit
+        self._connection = unit.connection
+
+    def add_many(self, new: Sequence[NewReceipt]) -> list[StoredReceipt]:
+        """Store what is not there yet; say of each, in order, which receipt holds it and whether it is a repeat.
+
+        Equal ones within *new* become one. A repeat is counted, and sets a held receipt going again if it would
+        itself be waiting. All or nothing: raises what the database raised.
+        """
+        firsts: dict[_Key, NewReceipt] = {}
+        for receipt in new:
+            firsts.setdefault(_key(receipt), receipt)
+        ids = self._insert(firsts) if firsts else {}
+        repeats = [one for one in new if firsts[_key(one)] is not one or ids[_key(one)] != one.id]
+        if repeats:
+            self._count_repeats(ids[_key(one)] for one in repeats)
+            self._resume({ids[_key(one)] for one in repeats if one.state is ReceiptState.WAITING})
+        again = {one.id for one in repeats}
+        return [StoredReceipt(ids[_key(one)], duplicate=one.id in again) for one in new]
+
+    def reopen(self, ids: Collection[UUID]) -> int:
+        """Set held and ended receipts going again, due now; return how many. Waiting ones are left alone."""
+        return self._set_going(ids, [state.value for state in HELD | ENDED])
+
+    def _insert(self, firsts: Mapping[_Key, NewReceipt]) -> Mapping[_Key, UUID]:
+        """Insert what is new, bodies too; return which receipt holds each key."""
+        rows = [_row(receipt) for receipt in firsts.values()]
+        inserted = self._connection.execute(_INSERT, rows).rowcount
+        ids: Mapping[_Key, UUID] = {key: receipt.id for key, receipt in firsts.items()}
+        if inserted < len(firsts):  # only then it is worth asking who was first
+            ids = self._holders(firsts)
+        added = [receipt for key, receipt in firsts.items() if ids[key] == receipt.id]
+        if added:
+            self._connection.execute(_INSERT_BODY, [_body_row(receipt) for receipt in added])
+        if any(receipt.state is ReceiptState.WAITING for receipt in added):
+            self._unit.announce(Topic.RECEIPTS)
+        return ids
+
+    def _holders(self, keys: Collection[_Key]) -> Mapping[_Key, UUID]:
+        query = select(receipts.c.id, receipts.c.merchant, receipts.c.kind, receipts.c.digest)
+        found = self._connection.execute(query.where(_KEY.in_(keys)))
+        return {(row.merchant, row.kind, row.digest): row.id for row in found}
+
+    def _count_repeats(self, ids: Iterable[UUID]) -> None:
+        rows = [{"first": id_, "times": times} for id_, times in Counter(ids).items()]
+        self._connection.execute(_COUNT_REPEATS, rows)
+
+    def _resume(self, ids: Collection[UUID]) -> None:
+        if ids:
+            self._set_going(ids, [state.value for state in HELD])
+
+    def _set_going(self, ids: Collection[UUID], states: Collection[str]) -> int:
+        reopened = self._connection.execute(
+            update(receipts)
+            .where(receipts.c.id.in_(ids), receipts.c.state.in_(states))
+            .values(_SET_GOING | {"due_at": self._unit.now})
+        ).rowcount
+        if reopened:
+            self._unit.announce(Topic.RECEIPTS)
+        return reopened
+
+
+def _key(receipt: NewReceipt) -> _Key:
+    return receipt.merchant, receipt.kind, receipt.digest
+
+
+def _row(receipt: NewReceipt) -> dict[str, object]:
+    return {
+        "id": receipt.id,
+        "merchant": receipt.merchant,
+        "kind": receipt.kind,
+        "digest": receipt.digest,
+        "order_id": receipt.order_id,
+        "transaction_id": receipt.transaction_id,
+        "transaction_status": receipt.transaction_status,
+        "payment_type": receipt.payment_type,
+        "received_at": receipt.received_at,
+        "source_address": receipt.source_address,
+        "path": receipt.path,
+        "headers": json.dumps(dict(receipt.headers)),
+        "key_fingerprint": receipt.key_fingerprint,
+        "amount_form": receipt.amount_form,
+        "answer": receipt.answer,
+        "state": receipt.state.value,
+        "reason": receipt.reason,
+        "due_at": receipt.received_at if receipt.state is ReceiptState.WAITING else None,
+    }
+
+
+def _body_row(receipt: NewReceipt) -> dict[str, object]:
+    return {"receipt_id": receipt.id, "received_at": receipt.received_at, "raw": receipt.raw}

@@ -1,0 +1,112 @@
+"""A unit of work: one connection inside a transaction, and every table's queries on it."""
+
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from service.db.log import Log
+from service.db.oddities import Oddities
+from service.db.receipts import Receipts
+from service.db.topic import Topic
+
+if TYPE_CHECKING:
+    from service.db.claims import Claims
+    from service.db.consumers import Consumers
+    from service.db.deliveries import Deliveries
+    from service.db.events import Events
+    from service.db.expectations import Expectations
+    from service.db.merchants import MerchantStates
+    from service.db.payments import Payments
+    from service.db.tokens import Tokens
+
+
+__all__ = ["Topic", "Unit"]
+
+
+class Unit:
+    """What a function handed to the store works with; lives as long as its savepoint or read transaction.
+
+    *now* is the store's clock, read once: all that one unit writes bears one time.
+    """
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self.connection = connection
+        self.now = now
+        self.topics: set[Topic] = set()
+
+    def announce(self, topic: Topic) -> None:
+        """Have the listeners of *topic* called once, after the commit that covers this unit."""
+        self.topics.add(topic)
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """Notifications as they came."""
+        return Receipts(self)
+
+    @cached_property
+    def oddities(self) -> Oddities:
+        """What was refused, and dashboard tests."""
+        return Oddities(self)
+
+    @cached_property
+    def log(self) -> Log:
+        """The epoch and the sequencer."""
+        return Log(self)
+
+    @cached_property
+    def consumers(self) -> "Consumers":
+        """Named readers of the log."""
+        from service.db.consumers import Consumers
+
+        return Consumers(self)
+
+    @cached_property
+    def deliveries(self) -> "Deliveries":
+        """What is outstanding for a consumer."""
+        from service.db.deliveries import Deliveries
+
+        return Deliveries(self)
+
+    @cached_property
+    def events(self) -> "Events":
+        """The log of events."""
+        from service.db.events import Events
+
+        return Events(self)
+
+    @cached_property
+    def tokens(self) -> "Tokens":
+        """Who may call."""
+        from service.db.tokens import Tokens
+
+        return Tokens(self)
+
+    @cached_property
+    def claims(self) -> "Claims":
+        """The right to ask about an order."""
+        from service.db.claims import Claims
+
+        return Claims(self)
+
+    @cached_property
+    def payments(self) -> "Payments":
+        """Payments, their confirmations and transitions."""
+        from service.db.payments import Payments
+
+        return Payments(self)
+
+    @cached_property
+    def expectations(self) -> "Expectations":
+        """Charges that the shop has announced."""
+        from service.db.expectations import Expectations
+
+        return Expectations(self)
+
+    @cached_property
+    def merchants(self) -> "MerchantStates":
+        """What is known of a merchant's access."""
+        from service.db.merchants import MerchantStates
+
+        return MerchantStates(self)

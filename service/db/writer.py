@@ -1,0 +1,354 @@
+"""The one thread that writes: takes whatever waits, runs each in a savepoint, commits them all at once.
+
+```text
+receive() ─► receipts ─┐            ┌─ all receipts at once ─┐
+                       ├─► a batch ─┤  each unit of work     ├─► COMMIT ─► futures ─► listeners
+write()   ─► units ────┘            └─ places in the log ────┘
+```
+"""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from service.db.faults import Fault, classify, describe
+from service.db.topic import Topic
+from service.db.unit import Unit
+from service.db.wake import AnyFuture, Outcome, wake
+from service.domain.records import NewReceipt, StoredReceipt
+from service.errors import StoreBroken, StoreError, StoreOverloaded, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+RECEIPTS_A_COMMIT = 1000
+UNITS_A_COMMIT = 200
+UNITS_FOR_S = 0.005  # then what has been done is committed, and receipts get their turn
+CHECKPOINT_COMMITS = 100  # some 15 pages each: the WAL stays at a few MB …
+CHECKPOINT_CHANGES = 5000  # … and under load, where commits are large
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A receipt in the bulk lane."""
+
+    future: AnyFuture
+    new: NewReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A unit of work."""
+
+    future: AnyFuture
+    work: Callable[[Unit], Any]
+
+
+_Item = TypeVar("_Item", Arrival, Task)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one commit covers, and what will be said about it."""
+
+    arrivals: Sequence[Arrival]
+    tasks: deque[Task]  # those that time did not allow stay in here
+    taken: list[Task] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    topics: set[Topic] = field(default_factory=set)
+
+    def all_fail(self, error: Callable[[], StoreError]) -> None:
+        """Have every one fail with an error of its own: a shared one would gather all their tracebacks."""
+        everyone: Iterable[Arrival | Task] = (*self.arrivals, *self.taken, *self.tasks)
+        wake([Outcome(one.future, error=error()) for one in everyone])
+
+
+class Writer:
+    """The queue in front of the database's one writing connection, and the thread behind it.
+
+    *on_commit* gets the number of receipts and units of each commit and how long it took, in seconds. Both
+    callbacks run on the writer's thread.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime],
+        queue_limit: int,
+        on_broken: Callable[[BaseException], None] | None = None,
+        on_commit: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.trouble: str | None = None  # why nothing could be stored of late; None after a commit
+        self.broken: str | None = None  # why nothing will ever be stored again
+        self.last_commit_at: datetime | None = None
+        self._engine = engine
+        self._clock = clock
+        self._queue_limit = queue_limit
+        self._on_broken = on_broken
+        self._on_commit = on_commit
+        self._changed = threading.Condition(threading.Lock())
+        self._arrivals: deque[Arrival] = deque()
+        self._tasks: deque[Task] = deque()
+        self._closing = False
+        self._listeners: dict[Topic, list[Callable[[], None]]] = {topic: [] for topic in Topic}
+        self._connection: Connection | None = None
+        self._commits = 0  # since the last checkpoint
+        self._changes = 0  # of the connection, at the last checkpoint
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """How many receipts and units of work wait to be taken."""
+        return len(self._arrivals) + len(self._tasks)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Take no more, commit what waits, end the thread; what *timeout_s* does not suffice for is refused."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        self._refuse_rest(lambda: StoreUnavailable("the store was closed before this could be stored"))
+
+    def listen(self, topic: Topic, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call *callback* after each commit with something of *topic*; return what ends that."""
+        with self._changed:
+            self._listeners[topic] = [*self._listeners[topic], callback]
+
+        def unsubscribe() -> None:
+            with self._changed:
+                self._listeners[topic] = [one for one in self._listeners[topic] if one is not callback]
+
+        return unsubscribe
+
+    def receive(self, arrival: Arrival) -> None:
+        """Queue a receipt. Its lane has its own limit, so that a flood does not stop the confirming."""
+        self._put(self._arrivals, arrival, limit=self._queue_limit)
+
+    def submit(self, task: Task, *, always: bool = False) -> None:
+        """Queue a unit of work, *always* for a probe: fullness is no failure of the disk."""
+        self._put(self._tasks, task, limit=None if always else self._queue_limit)
+
+    def _put(self, lane: deque[_Item], item: _Item, *, limit: int | None) -> None:
+        with self._changed:
+            refusal = self._refusal(len(lane), limit)
+            if refusal is None:
+                lane.append(item)
+                self._changed.notify()
+                return
+        wake([Outcome(item.future, error=refusal)])
+
+    def _refusal(self, waiting: int, limit: int | None) -> StoreError | None:
+        if self.broken is not None:
+            return StoreBroken(self.broken)
+        if self._closing:
+            return StoreUnavailable("the store is closed")
+        if limit is not None and waiting >= limit:
+            return StoreOverloaded(waiting)
+        return None
+
+    # What follows runs on the writer's thread alone.
+
+    def _run(self) -> None:
+        while self.broken is None and (batch := self._take()) is not None:
+            try:
+                self._serve(batch)
+            except (
+                BaseException
+            ) as error:  # a bug here must neither end the thread nor leave a future waiting
+                log.exception("writer_failed")
+                self.trouble = describe(error)
+                batch.all_fail(lambda: StoreUnavailable("the writer failed"))
+        self._disconnect()
+
+    def _take(self) -> _Batch | None:
+        with self._changed:
+            while not (self._arrivals or self._tasks):
+                if self._closing:
+                    return None
+                self._changed.wait()
+            arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), RECEIPTS_A_COMMIT))]
+            tasks = deque(self._tasks.popleft() for _ in range(min(len(self._tasks), UNITS_A_COMMIT)))
+        return _Batch(arrivals, tasks)
+
+    def _serve(self, batch: _Batch) -> None:
+        began = time.perf_counter()
+        try:
+            connection = self._connect()
+            with connection.begin():
+                self._fill(connection, batch)
+        except BaseException as error:
+            self._fail(batch, error)
+            return
+        self._committed(batch, time.perf_counter() - began)
+        self._checkpoint(connection)
+
+    def _fill(self, connection: Connection, batch: _Batch) -> None:
+        if batch.arrivals:
+            self._store(connection, batch, batch.arrivals)
+        end = time.monotonic() + UNITS_FOR_S
+        while batch.tasks:
+            task = batch.tasks.popleft()
+            batch.taken.append(task)
+            self._work(connection, batch, task)
+            if time.monotonic() > end:
+                break
+        if Topic.EVENTS in batch.topics:
+            self._unit(connection).log.sequence()
+
+    def _store(self, connection: Connection, batch: _Batch, arrivals: Sequence[Arrival]) -> None:
+        """Store *arrivals* in one go; if that fails, by halves, until the one at fault stands alone."""
+        unit = self._unit(connection)
+        try:
+            with _savepoint(connection):
+                stored = unit.receipts.add_many([arrival.new for arrival in arrivals])
+        except Exception as error:
+            if classify(error) is not Fault.OWN:
+                raise
+            if len(arrivals) == 1:
+                batch.outcomes.append(Outcome(arrivals[0].future, error=error))
+                return
+            middle = len(arrivals) // 2
+            self._store(connection, batch, arrivals[:middle])
+            self._store(connection, batch, arrivals[middle:])
+            return
+        batch.topics |= unit.topics
+        batch.outcomes.extend(map(_stored, arrivals, stored))
+
+    def _work(self, connection: Connection, batch: _Batch, task: Task) -> None:
+        if isinstance(task.future, Future) and not task.future.set_running_or_notify_cancel():
+            return
+        unit = self._unit(connection)
+        try:
+            with _savepoint(connection):
+                value = task.work(unit)
+        except BaseException as error:  # whatever it is, it belongs to who handed the work in
+            if classify(error) is not Fault.OWN:
+                raise
+            batch.outcomes.append(Outcome(task.future, error=error))
+            return
+        batch.topics |= unit.topics
+        batch.outcomes.append(Outcome(task.future, value))
+
+    def _unit(self, connection: Connection) -> Unit:
+        return Unit(connection, self._clock())
+
+    def _committed(self, batch: _Batch, seconds: float) -> None:
+        self.trouble = None
+        self.last_commit_at = self._clock()
+        self._commits += 1
+        wake(batch.outcomes)
+        if batch.tasks:
+            with self._changed:
+                self._tasks.extendleft(reversed(batch.tasks))
+        for topic in batch.topics:
+            for callback in self._listeners[topic]:
+                self._call(callback)
+        if self._on_commit is not None:
+            report = self._on_commit
+            self._call(lambda: report(len(batch.arrivals) + len(batch.taken), seconds))
+
+    def _fail(self, batch: _Batch, error: BaseException) -> None:
+        """Answer all of *batch*: nothing of it was stored, or nothing is sure any more."""
+        self._disconnect()
+        if classify(error) is Fault.FATAL:
+            self._break(batch, error)
+            return
+        reason = self.trouble = describe(error)
+        log.error(
+            "store_unavailable", reason=reason, waiting=self.waiting, exc_info=classify(error) is Fault.OWN
+        )
+        batch.all_fail(lambda: StoreUnavailable(f"nothing was stored: {reason}"))
+
+    def _break(self, batch: _Batch | None, error: BaseException) -> None:
+        with self._changed:
+            self.broken = self.trouble = reason = describe(error)
+        log.critical("store_broken", reason=reason)
+        if batch is not None:
+            batch.all_fail(lambda: StoreBroken(reason))
+        self._refuse_rest(lambda: StoreBroken(reason))
+        if self._on_broken is not None:
+            tell = self._on_broken
+            self._call(lambda: tell(error))
+
+    def _refuse_rest(self, error: Callable[[], StoreError]) -> None:
+        with self._changed:
+            rest = _Batch(list(self._arrivals), deque(self._tasks))
+            self._arrivals.clear()
+            self._tasks.clear()
+        rest.all_fail(error)
+
+    def _checkpoint(self, connection: Connection) -> None:
+        """Bring the WAL into the database file, as SQLite would by itself, but hear of a failing fsync.
+
+        SQLite's own checkpoint after a commit throws its error away and tries again later; a second fsync may
+        then succeed without having written, and the WAL that held the only good copy is overwritten.
+        """
+        driver = _driver(connection)
+        if self._commits < CHECKPOINT_COMMITS and driver.total_changes - self._changes < CHECKPOINT_CHANGES:
+            return
+        self._commits, self._changes = 0, driver.total_changes
+        try:
+            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+        except Exception as error:
+            self._disconnect()
+            if classify(error) is Fault.FATAL:
+                self._break(None, error)
+            else:
+                log.warning("checkpoint_failed", reason=describe(error))
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            self._commits = self._changes = 0
+        return self._connection
+
+    def _disconnect(self) -> None:
+        """Close the connection for good: after a failure a fresh one is the surest rollback."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.invalidate()
+                connection.close()
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:
+            log.exception("listener_failed")
+
+
+@contextlib.contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """Undo what the body did if it raises, and that alone."""
+    connection.exec_driver_sql("SAVEPOINT unit")
+    try:
+        yield
+    except BaseException:
+        if not _driver(connection).in_transaction:  # some errors undo the whole transaction
+            raise StoreUnavailable("the transaction was rolled back") from None
+        connection.exec_driver_sql("ROLLBACK TO unit")
+        connection.exec_driver_sql("RELEASE unit")
+        raise
+    connection.exec_driver_sql("RELEASE unit")
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _stored(arrival: Arrival, stored: StoredReceipt) -> Outcome:
+    return Outcome(arrival.future, stored)
