@@ -10,7 +10,7 @@ import httpx
 from django_midtrans import settings
 from django_midtrans.answers import Answer, judge
 from django_midtrans.endpoints import Call
-from django_midtrans.exceptions import MidtransError
+from django_midtrans.exceptions import MidtransConfigurationError, MidtransError
 from django_midtrans.retry import parse_retry_after, wait_s
 from django_midtrans.signature import signature_matches
 from django_midtrans.transport import RequestMaker, Timeouts, checked_timeouts
@@ -49,7 +49,10 @@ class BaseClient:
         self._without_key: RequestMaker | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._base_url or 'of Midtrans'}>"
+        try:
+            return f"<{type(self).__name__} of {self.base_url}>"
+        except MidtransConfigurationError:
+            return f"<{type(self).__name__} without a usable address>"
 
     @property
     def base_url(self) -> str:
