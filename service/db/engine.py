@@ -45,7 +45,7 @@ def create_file(url: str) -> Path:
 
 def writer_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """Return the engine of the one connection that writes; its transactions begin with BEGIN IMMEDIATE."""
-    engine = create_engine(_parse(url), pool_size=1, max_overflow=0)
+    engine = create_engine(_parse(url), pool_size=1, max_overflow=0, hide_parameters=True)
 
     def on_connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None
@@ -66,7 +66,13 @@ def writer_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine
 
 def reader_engine(url: str) -> Engine:
     """Return the engine of the connections that read: none of them can write or wait for the writer."""
-    engine = create_engine(_parse(url), pool_size=8, max_overflow=READER_CONNECTIONS - 8, pool_timeout=5)
+    engine = create_engine(
+        _parse(url),
+        pool_size=8,
+        max_overflow=READER_CONNECTIONS - 8,
+        pool_timeout=5,
+        hide_parameters=True,  # of errors that are logged: they hold personal data
+    )
 
     def on_connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None

@@ -3,7 +3,10 @@
 import sqlite3
 from enum import Enum
 
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from service.errors import StoreError
 
 
 class Fault(Enum):
@@ -12,6 +15,10 @@ class Fault(Enum):
     OWN = "own"  # of the work that raised it: a constraint, a value, a bug
     PASSING = "passing"  # the disk is full, the file read-only, locked or away: roll back, try again later
     FATAL = "fatal"  # a write or an fsync failed, or the file is damaged: never write to it again
+
+
+class TransactionLost(StoreError):  # noqa: N818  (says what happened, as every error here does)
+    """The database undid the whole transaction while one unit of it ran."""
 
 
 # Primary result codes: https://sqlite.org/rescode.html
@@ -37,7 +44,7 @@ _PASSING_EXTENDED = frozenset(
 
 def classify(error: BaseException) -> Fault:
     """Say what *error*, raised by SQLAlchemy or by the driver itself, means."""
-    if isinstance(error, PoolTimeout):
+    if isinstance(error, (PoolTimeout, TransactionLost)):
         return Fault.PASSING
     code = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlite_errorcode", None)
     if code is None:

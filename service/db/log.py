@@ -30,7 +30,7 @@ class Log:
 
     def open(self) -> str:
         """Return the log's epoch, 8 hex digits; a new database gets one that no other has."""
-        epoch = self._connection.scalar(select(log.c.epoch))
+        epoch: str | None = self._connection.scalar(select(log.c.epoch))
         if epoch is None:
             epoch = secrets.token_hex(4)
             row = {"id": 1, "epoch": epoch, "last_position": 0, "created_at": self._unit.now}
@@ -39,7 +39,8 @@ class Log:
 
     def last_position(self) -> int:
         """Return the position of the newest event; 0 before the first."""
-        return self._connection.scalars(select(log.c.last_position)).one()
+        last: int = self._connection.scalars(select(log.c.last_position)).one()
+        return last
 
     def sequence(self) -> int:
         """Give consecutive positions to the events without one, in order of insertion; return how many.
@@ -47,7 +48,7 @@ class Log:
         Within one payment that is the order of its transitions. Runs in the same commit as the events, so a
         reader who has seen a position has seen all before it.
         """
-        last = self._connection.scalars(
+        last: int = self._connection.scalars(
             update(log).values(last_position=log.c.last_position + _COUNT).returning(log.c.last_position)
         ).one()
         placed = self._connection.execute(

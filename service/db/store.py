@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from service.db.batch import Arrival, Task
 from service.db.engine import reader_engine, writer_engine
 from service.db.faults import Fault, classify, describe
 from service.db.migrate import check_head
 from service.db.topic import Topic
 from service.db.unit import Unit
-from service.db.writer import Arrival, Task, Writer
+from service.db.writer import Writer
 from service.domain.records import NewReceipt, StoredReceipt
 from service.errors import StoreBroken, StoreUnavailable
 
@@ -74,7 +75,11 @@ class Store:
         """
         check_head(self._url)
         self._writer.start()
-        self._epoch = self.write(_open_log).result()
+        try:
+            self._epoch = self.write(_open_log).result()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Commit everything that waits, then let go of the file. Later writes fail with `StoreUnavailable`."""
@@ -93,7 +98,7 @@ class Store:
         return self._writer.waiting
 
     def write(self, work: Callable[[Unit], T]) -> Future[T]:
-        """Have *work* done by the writer; the future is resolved after the commit. Cancelled in time, it is not done."""
+        """Have *work* done by the writer; the future is resolved after the commit. Cancelled in time, it is not."""
         future: Future[T] = Future()
         self._writer.submit(Task(future, work))
         return future
@@ -145,6 +150,7 @@ class Store:
             probe = self._probe
             if probe is None or (probe.done() and time.monotonic() - self._probed_at >= PROBE_EVERY_S):
                 probe = self._probe = Future()
+                probe.set_running_or_notify_cancel()  # shared: one caller that goes must not take it along
                 self._probed_at = time.monotonic()
                 self._writer.submit(Task(probe, _touch), always=True)
             return probe

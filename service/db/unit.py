@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from service.db.claims import Claims
+from service.db.consumers import Consumers
+from service.db.deliveries import Deliveries
+from service.db.events import Events
+from service.db.expectations import Expectations
 from service.db.log import Log
+from service.db.merchants import MerchantStates
 from service.db.oddities import Oddities
+from service.db.payments import Payments
 from service.db.receipts import Receipts
 from service.db.topic import Topic
 
 if TYPE_CHECKING:
-    from service.db.claims import Claims
-    from service.db.consumers import Consumers
-    from service.db.deliveries import Deliveries
-    from service.db.events import Events
-    from service.db.expectations import Expectations
-    from service.db.merchants import MerchantStates
-    from service.db.payments import Payments
     from service.db.tokens import Tokens
 
 
@@ -56,24 +56,18 @@ class Unit:
         return Log(self)
 
     @cached_property
-    def consumers(self) -> "Consumers":
+    def consumers(self) -> Consumers:
         """Named readers of the log."""
-        from service.db.consumers import Consumers
-
         return Consumers(self)
 
     @cached_property
-    def deliveries(self) -> "Deliveries":
+    def deliveries(self) -> Deliveries:
         """What is outstanding for a consumer."""
-        from service.db.deliveries import Deliveries
-
         return Deliveries(self)
 
     @cached_property
-    def events(self) -> "Events":
+    def events(self) -> Events:
         """The log of events."""
-        from service.db.events import Events
-
         return Events(self)
 
     @cached_property
@@ -84,29 +78,21 @@ class Unit:
         return Tokens(self)
 
     @cached_property
-    def claims(self) -> "Claims":
+    def claims(self) -> Claims:
         """The right to ask about an order."""
-        from service.db.claims import Claims
-
         return Claims(self)
 
     @cached_property
-    def payments(self) -> "Payments":
+    def payments(self) -> Payments:
         """Payments, their confirmations and transitions."""
-        from service.db.payments import Payments
-
         return Payments(self)
 
     @cached_property
-    def expectations(self) -> "Expectations":
+    def expectations(self) -> Expectations:
         """Charges that the shop has announced."""
-        from service.db.expectations import Expectations
-
         return Expectations(self)
 
     @cached_property
-    def merchants(self) -> "MerchantStates":
+    def merchants(self) -> MerchantStates:
         """What is known of a merchant's access."""
-        from service.db.merchants import MerchantStates
-
         return MerchantStates(self)

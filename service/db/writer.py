@@ -11,64 +11,27 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
 
+from service.db.batch import Arrival, Batch, Task
 from service.db.faults import Fault, classify, describe
 from service.db.topic import Topic
-from service.db.unit import Unit
-from service.db.wake import AnyFuture, Outcome, wake
-from service.domain.records import NewReceipt, StoredReceipt
+from service.db.wake import Outcome, wake
 from service.errors import StoreBroken, StoreError, StoreOverloaded, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
 RECEIPTS_A_COMMIT = 1000
 UNITS_A_COMMIT = 200
-UNITS_FOR_S = 0.005  # then what has been done is committed, and receipts get their turn
 CHECKPOINT_COMMITS = 100  # some 15 pages each: the WAL stays at a few MB …
 CHECKPOINT_CHANGES = 5000  # … and under load, where commits are large
 
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A receipt in the bulk lane."""
-
-    future: AnyFuture
-    new: NewReceipt
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A unit of work."""
-
-    future: AnyFuture
-    work: Callable[[Unit], Any]
-
-
 _Item = TypeVar("_Item", Arrival, Task)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one commit covers, and what will be said about it."""
-
-    arrivals: Sequence[Arrival]
-    tasks: deque[Task]  # those that time did not allow stay in here
-    taken: list[Task] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    topics: set[Topic] = field(default_factory=set)
-
-    def all_fail(self, error: Callable[[], StoreError]) -> None:
-        """Have every one fail with an error of its own: a shared one would gather all their tracebacks."""
-        everyone: Iterable[Arrival | Task] = (*self.arrivals, *self.taken, *self.tasks)
-        wake([Outcome(one.future, error=error()) for one in everyone])
 
 
 class Writer:
@@ -99,7 +62,7 @@ class Writer:
         self._arrivals: deque[Arrival] = deque()
         self._tasks: deque[Task] = deque()
         self._closing = False
-        self._listeners: dict[Topic, list[Callable[[], None]]] = {topic: [] for topic in Topic}
+        self._listeners: dict[object, tuple[Topic, Callable[[], None]]] = {}
         self._connection: Connection | None = None
         self._commits = 0  # since the last checkpoint
         self._changes = 0  # of the connection, at the last checkpoint
@@ -125,12 +88,11 @@ class Writer:
 
     def listen(self, topic: Topic, callback: Callable[[], None]) -> Callable[[], None]:
         """Call *callback* after each commit with something of *topic*; return what ends that."""
-        with self._changed:
-            self._listeners[topic] = [*self._listeners[topic], callback]
+        mark = object()
+        self._listeners[mark] = (topic, callback)
 
         def unsubscribe() -> None:
-            with self._changed:
-                self._listeners[topic] = [one for one in self._listeners[topic] if one is not callback]
+            self._listeners.pop(mark, None)
 
         return unsubscribe
 
@@ -174,7 +136,7 @@ class Writer:
                 batch.all_fail(lambda: StoreUnavailable("the writer failed"))
         self._disconnect()
 
-    def _take(self) -> _Batch | None:
+    def _take(self) -> Batch | None:
         with self._changed:
             while not (self._arrivals or self._tasks):
                 if self._closing:
@@ -182,71 +144,21 @@ class Writer:
                 self._changed.wait()
             arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), RECEIPTS_A_COMMIT))]
             tasks = deque(self._tasks.popleft() for _ in range(min(len(self._tasks), UNITS_A_COMMIT)))
-        return _Batch(arrivals, tasks)
+        return Batch(arrivals, tasks)
 
-    def _serve(self, batch: _Batch) -> None:
+    def _serve(self, batch: Batch) -> None:
         began = time.perf_counter()
         try:
             connection = self._connect()
             with connection.begin():
-                self._fill(connection, batch)
-        except BaseException as error:
+                batch.fill(connection, self._clock)
+        except BaseException as error:  # noqa: BLE001  (whatever it is, it is told to all of the batch)
             self._fail(batch, error)
             return
         self._committed(batch, time.perf_counter() - began)
         self._checkpoint(connection)
 
-    def _fill(self, connection: Connection, batch: _Batch) -> None:
-        if batch.arrivals:
-            self._store(connection, batch, batch.arrivals)
-        end = time.monotonic() + UNITS_FOR_S
-        while batch.tasks:
-            task = batch.tasks.popleft()
-            batch.taken.append(task)
-            self._work(connection, batch, task)
-            if time.monotonic() > end:
-                break
-        if Topic.EVENTS in batch.topics:
-            self._unit(connection).log.sequence()
-
-    def _store(self, connection: Connection, batch: _Batch, arrivals: Sequence[Arrival]) -> None:
-        """Store *arrivals* in one go; if that fails, by halves, until the one at fault stands alone."""
-        unit = self._unit(connection)
-        try:
-            with _savepoint(connection):
-                stored = unit.receipts.add_many([arrival.new for arrival in arrivals])
-        except Exception as error:
-            if classify(error) is not Fault.OWN:
-                raise
-            if len(arrivals) == 1:
-                batch.outcomes.append(Outcome(arrivals[0].future, error=error))
-                return
-            middle = len(arrivals) // 2
-            self._store(connection, batch, arrivals[:middle])
-            self._store(connection, batch, arrivals[middle:])
-            return
-        batch.topics |= unit.topics
-        batch.outcomes.extend(map(_stored, arrivals, stored))
-
-    def _work(self, connection: Connection, batch: _Batch, task: Task) -> None:
-        if isinstance(task.future, Future) and not task.future.set_running_or_notify_cancel():
-            return
-        unit = self._unit(connection)
-        try:
-            with _savepoint(connection):
-                value = task.work(unit)
-        except BaseException as error:  # whatever it is, it belongs to who handed the work in
-            if classify(error) is not Fault.OWN:
-                raise
-            batch.outcomes.append(Outcome(task.future, error=error))
-            return
-        batch.topics |= unit.topics
-        batch.outcomes.append(Outcome(task.future, value))
-
-    def _unit(self, connection: Connection) -> Unit:
-        return Unit(connection, self._clock())
-
-    def _committed(self, batch: _Batch, seconds: float) -> None:
+    def _committed(self, batch: Batch, seconds: float) -> None:
         self.trouble = None
         self.last_commit_at = self._clock()
         self._commits += 1
@@ -254,14 +166,14 @@ class Writer:
         if batch.tasks:
             with self._changed:
                 self._tasks.extendleft(reversed(batch.tasks))
-        for topic in batch.topics:
-            for callback in self._listeners[topic]:
+        for topic, callback in tuple(self._listeners.values()):
+            if topic in batch.topics:
                 self._call(callback)
         if self._on_commit is not None:
             report = self._on_commit
-            self._call(lambda: report(len(batch.arrivals) + len(batch.taken), seconds))
+            self._call(lambda: report(len(batch.arrivals) + len(batch.done), seconds))
 
-    def _fail(self, batch: _Batch, error: BaseException) -> None:
+    def _fail(self, batch: Batch, error: BaseException) -> None:
         """Answer all of *batch*: nothing of it was stored, or nothing is sure any more."""
         self._disconnect()
         if classify(error) is Fault.FATAL:
@@ -273,7 +185,7 @@ class Writer:
         )
         batch.all_fail(lambda: StoreUnavailable(f"nothing was stored: {reason}"))
 
-    def _break(self, batch: _Batch | None, error: BaseException) -> None:
+    def _break(self, batch: Batch | None, error: BaseException) -> None:
         with self._changed:
             self.broken = self.trouble = reason = describe(error)
         log.critical("store_broken", reason=reason)
@@ -286,7 +198,7 @@ class Writer:
 
     def _refuse_rest(self, error: Callable[[], StoreError]) -> None:
         with self._changed:
-            rest = _Batch(list(self._arrivals), deque(self._tasks))
+            rest = Batch(list(self._arrivals), deque(self._tasks))
             self._arrivals.clear()
             self._tasks.clear()
         rest.all_fail(error)
@@ -303,7 +215,7 @@ class Writer:
         self._commits, self._changes = 0, driver.total_changes
         try:
             driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (what was answered is safe in the WAL)
             self._disconnect()
             if classify(error) is Fault.FATAL:
                 self._break(None, error)
@@ -331,24 +243,5 @@ class Writer:
             log.exception("listener_failed")
 
 
-@contextlib.contextmanager
-def _savepoint(connection: Connection) -> Iterator[None]:
-    """Undo what the body did if it raises, and that alone."""
-    connection.exec_driver_sql("SAVEPOINT unit")
-    try:
-        yield
-    except BaseException:
-        if not _driver(connection).in_transaction:  # some errors undo the whole transaction
-            raise StoreUnavailable("the transaction was rolled back") from None
-        connection.exec_driver_sql("ROLLBACK TO unit")
-        connection.exec_driver_sql("RELEASE unit")
-        raise
-    connection.exec_driver_sql("RELEASE unit")
-
-
 def _driver(connection: Connection) -> Any:
     return connection.connection.driver_connection
-
-
-def _stored(arrival: Arrival, stored: StoredReceipt) -> Outcome:
-    return Outcome(arrival.future, stored)

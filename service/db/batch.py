@@ -1,0 +1,130 @@
+"""What one commit covers: receipts all at once, then units of work, each in a savepoint of its own."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.db.faults import Fault, TransactionLost, classify
+from service.db.topic import Topic
+from service.db.unit import Unit
+from service.db.wake import AnyFuture, Outcome, wake
+from service.domain.records import NewReceipt
+from service.errors import StoreError
+
+UNITS_FOR_S = 0.005  # then what has been done is committed, and receipts get their turn
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A receipt in the bulk lane."""
+
+    future: AnyFuture
+    new: NewReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A unit of work; what it returns becomes the future's result."""
+
+    future: AnyFuture
+    work: Callable[[Unit], Any]
+
+    def begins(self) -> bool:
+        """Say whether the work is still wanted; from here on it can no longer be cancelled."""
+        if not isinstance(self.future, Future) or self.future.running():
+            return True
+        return self.future.set_running_or_notify_cancel()
+
+
+@dataclass(slots=True)
+class Batch:
+    """What was taken from the queue for one commit, what became of it, and what it brought."""
+
+    arrivals: Sequence[Arrival]
+    tasks: deque[Task]
+    done: list[Task] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    topics: set[Topic] = field(default_factory=set)
+
+    def fill(self, connection: Connection, clock: Callable[[], datetime]) -> None:
+        """Do the work inside the open transaction; those *tasks* stay for which there was no time.
+
+        Raises only what concerns the whole transaction; one that fails by itself is undone by itself.
+        """
+        if self.arrivals:
+            self._store(connection, clock, self.arrivals)
+        end = time.monotonic() + UNITS_FOR_S
+        while self.tasks:
+            task = self.tasks.popleft()
+            self.done.append(task)
+            if task.begins():
+                self._do(Unit(connection, clock()), task)
+            if time.monotonic() > end:
+                break
+        if Topic.EVENTS in self.topics:
+            Unit(connection, clock()).log.sequence()
+
+    def all_fail(self, error: Callable[[], StoreError]) -> None:
+        """Have every one fail with an error of its own: a shared one would gather all their tracebacks."""
+        everyone: Iterable[Arrival | Task] = (*self.arrivals, *self.done, *self.tasks)
+        wake([Outcome(one.future, error=error()) for one in everyone])
+
+    def _store(
+        self, connection: Connection, clock: Callable[[], datetime], arrivals: Sequence[Arrival]
+    ) -> None:
+        """Store *arrivals* in one go; if that fails, by halves, until the one at fault stands alone."""
+        unit = Unit(connection, clock())
+        try:
+            with _savepoint(connection):
+                stored = unit.receipts.add_many([arrival.new for arrival in arrivals])
+        except Exception as error:
+            if classify(error) is not Fault.OWN:
+                raise
+            if len(arrivals) == 1:
+                self.outcomes.append(Outcome(arrivals[0].future, error=error))
+                return
+            middle = len(arrivals) // 2
+            self._store(connection, clock, arrivals[:middle])
+            self._store(connection, clock, arrivals[middle:])
+            return
+        self.topics |= unit.topics
+        self.outcomes += [Outcome(one.future, was) for one, was in zip(arrivals, stored, strict=True)]
+
+    def _do(self, unit: Unit, task: Task) -> None:
+        try:
+            with _savepoint(unit.connection):
+                value = task.work(unit)
+        except BaseException as error:
+            if classify(error) is not Fault.OWN:
+                raise
+            self.outcomes.append(Outcome(task.future, error=error))
+            return
+        self.topics |= unit.topics
+        self.outcomes.append(Outcome(task.future, value))
+
+
+@contextlib.contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """Undo what the body did if it raises, and that alone.
+
+    Raises:
+        TransactionLost: SQLite undid the whole transaction, which some errors make it do.
+    """
+    connection.exec_driver_sql("SAVEPOINT unit")
+    try:
+        yield
+    except BaseException as error:
+        if classify(error) is Fault.OWN:
+            if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr] # sqlite3's
+                raise TransactionLost from error
+            connection.exec_driver_sql("ROLLBACK TO unit")
+            connection.exec_driver_sql("RELEASE unit")
+        raise
+    connection.exec_driver_sql("RELEASE unit")
