@@ -25,7 +25,7 @@ _MESSAGES: Mapping[str, str] = {
 
 
 class Account(OutsideWorld):
-    """State and calls of one server key. Safe under threads; every answer is a new dict, whose nested objects are not copied."""
+    """State and calls of one server key. Safe under threads; an answer's nested objects are not copied."""
 
     def charge(self, payload: Mapping[str, Any], *, same_order: bool = False, customer_fee: int = 0) -> Body:
         """Make a payment, or refuse: 400, 406 for an order_id used before, 411 for a card without a token.

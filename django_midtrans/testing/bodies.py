@@ -153,7 +153,7 @@ def _state(payment: Transaction) -> Body:
     body: Body = dict(payment.details)
     if payment.settlement_time is not None or payment.status not in _UNPAID:
         body.update(payment.when_paid)
-    if payment.status == "deny" and payment.settlement_time is None:
+    if payment.status == "deny" and payment.fraud_status == "accept" and payment.settlement_time is None:
         body.update(payment.when_denied)
     if payment.expiry_time is not None:
         body["expiry_time"] = local_time(payment.expiry_time)

@@ -17,6 +17,7 @@ VA_BANKS = frozenset({"bca", "bni", "bri", "cimb", "permata"}) | SWAPPED_BANKS
 STORES = frozenset({"indomaret", "alfamart"})
 LONGEST_ORDER_ID = 50
 LONGEST_CUSTOM_FIELD = 255
+LONGEST_EXPIRY = 1_000_000  # of any unit
 OPEN_FOR: Mapping[str, timedelta] = {  # how long each type waits for the customer
     "bank_transfer": timedelta(hours=24),
     "echannel": timedelta(hours=24),
@@ -122,7 +123,11 @@ def decide_card(payment: Transaction, now: datetime) -> None:
 def _problems_of_order(details: Mapping[str, Any]) -> list[str]:
     problems = []
     order_id, amount = details.get("order_id"), details.get("gross_amount")
-    if not isinstance(order_id, str) or not 0 < len(order_id) <= LONGEST_ORDER_ID:
+    if (
+        not isinstance(order_id, str)
+        or not 0 < len(order_id) <= LONGEST_ORDER_ID
+        or not order_id.isprintable()
+    ):
         problems.append(f"transaction_details.order_id is required, {LONGEST_ORDER_ID} characters at most")
     if isinstance(amount, bool) or not isinstance(amount, int) or amount < 1:
         problems.append("transaction_details.gross_amount must be a positive integer")
@@ -150,7 +155,11 @@ def _problems_of_expiry(payload: Mapping[str, Any]) -> list[str]:
     if wanted is None:
         return []
     duration = wanted.get("expiry_duration") if isinstance(wanted, dict) else None
-    if not isinstance(duration, int) or duration < 1 or wanted.get("unit", "minute") not in _UNITS:
+    if (
+        not isinstance(duration, int)
+        or not 0 < duration <= LONGEST_EXPIRY
+        or wanted.get("unit", "minute") not in _UNITS
+    ):
         return ["custom_expiry.expiry_duration or custom_expiry.unit is not valid"]
     return []
 

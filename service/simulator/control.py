@@ -9,11 +9,11 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from django_midtrans.testing import Account, ImpossibleStep, Transaction
 from django_midtrans.testing.bodies import money
-from service.simulator.core_api import path_parts
+from service.simulator.core_api import json_response, path_parts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -104,7 +104,7 @@ async def control(request: Request) -> Response:
         return _problem(404, "not_found", "there is no such call; GET / shows what there is")
     if _from_form(request):
         return RedirectResponse("/", status_code=303)
-    return JSONResponse(answer)
+    return json_response(answer)
 
 
 async def _answer(request: Request, simulator: Simulator, parts: list[str]) -> Body | None:
@@ -242,4 +242,4 @@ def _same_origin(request: Request) -> bool:
 
 
 def _problem(status: int, error: str, detail: str) -> Response:
-    return JSONResponse({"error": error, "detail": detail}, status_code=status)
+    return json_response({"error": error, "detail": detail}, status)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from django_midtrans.testing import Account, UnknownServerKey
 from service.simulator.simulator import Route, Simulator
@@ -127,7 +127,7 @@ def _server_key(request: Request) -> str:
 async def _payload(request: Request) -> Body:
     content = await request.body()
     try:
-        payload = json.loads(content or b"{}")
+        payload = json.loads(content or b"{}", parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BodyUnreadable from error
     if not isinstance(payload, dict):
@@ -140,5 +140,14 @@ def _number(request: Request, name: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() else default
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def json_response(body: Body, status: int = 200) -> Response:
+    """Return *body* in ASCII: a lone surrogate that a shop sent comes back as it came."""
+    return Response(json.dumps(body), status_code=status, media_type="application/json")
+
+
 def _json(body: Body) -> Response:
-    return JSONResponse(body, status_code=401 if body["status_code"] == "401" else 200)
+    return json_response(body, 401 if body["status_code"] == "401" else 200)

@@ -135,6 +135,8 @@ def _payment_row(account: Account, payment: Transaction) -> str:
 def _buttons(account: Account, payment: Transaction) -> str:
     """Return a form for every step that is open, and one that repeats the notification."""
     steps = payment.steps()
+    if payment.payment_type != "credit_card":
+        steps -= {Step.CHARGEBACK}  # cards are what gets disputed
     buttons = [
         _button(account, payment, step.value, label, fields)
         for step, labels in _LABELS.items()

@@ -70,13 +70,16 @@ class NotificationSender:
         self._client = httpx.AsyncClient(transport=transport, timeout=timeout_s, trust_env=False)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Bind to the running loop."""
         self._loop = asyncio.get_running_loop()
 
     def send(self, body: dict[str, Any], *, merchant_id: str, urls: Sequence[str]) -> None:
-        """Begin to deliver *body* to each of *urls*; returns at once."""
+        """Begin to deliver *body* to each of *urls*; returns at once. Does nothing once closed."""
+        if self._closed:
+            return
         loop = self._loop or asyncio.get_running_loop()
         for url in urls:
             delivery = Delivery(url, merchant_id, body)
@@ -91,6 +94,7 @@ class NotificationSender:
 
     async def aclose(self) -> None:
         """Stop: what is on its way is cut off, as when Midtrans' sender dies."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
