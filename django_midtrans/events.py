@@ -186,7 +186,7 @@ class PaymentEvent:
             transaction_status=words["transaction_status"],
             fraud_status=words["fraud_status"],
             status_code=words["status_code"],
-            custom_fields=tuple(data["custom_fields"]),  # type: ignore[arg-type]
+            custom_fields=tuple(data["custom_fields"]),
             metadata=data["metadata"],
         )
 
