@@ -1,0 +1,329 @@
+"""Every table of the first version.
+
+Revision ID: 0001
+Revises: nothing
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from service.db.types import UtcTime
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "acks",
+        sa.Column("batch", sa.Text(), nullable=False),
+        sa.Column("consumer", sa.Text(), nullable=False),
+        sa.Column("numbers", sa.Text(), nullable=False),
+        sa.Column("acked_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("batch", name="pk_acks"),
+    )
+    op.create_index("ix_acks_acked_at", "acks", ["acked_at"])
+
+    op.create_table(
+        "bodies",
+        sa.Column("receipt_id", sa.Uuid(), nullable=False),
+        sa.Column("received_at", UtcTime(), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("receipt_id", name="pk_bodies"),
+    )
+    op.create_table(
+        "claims",
+        sa.Column(
+            "fence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("leased_until", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("fence", name="pk_claims"),
+        sa.UniqueConstraint("merchant", "order_id", name="uq_claims_merchant_order_id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "confirmations",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=True),
+        sa.Column("ordinal", sa.Integer(), nullable=True),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("asked_at", UtcTime(), nullable=False),
+        sa.Column("answered_at", UtcTime(), nullable=False),
+        sa.Column("http_status", sa.SmallInteger(), nullable=True),
+        sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_confirmations"),
+        sa.UniqueConstraint(
+            "merchant", "transaction_id", "ordinal", name="uq_confirmations_merchant_transaction_id_ordinal"
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_confirmations_merchant_order_id", "confirmations", ["merchant", "order_id"])
+
+    op.create_table(
+        "consumers",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("types", sa.Text(), nullable=False),
+        sa.Column("merchants", sa.Text(), nullable=False),
+        sa.Column("start", sa.Text(), nullable=False),
+        sa.Column("lease_seconds", sa.Integer(), nullable=False),
+        sa.Column("max_attempts", sa.Integer(), nullable=False),
+        sa.Column("on_dead", sa.Text(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("cursor", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_consumers"),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("consumer", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("batch", sa.Text(), nullable=True),
+        sa.Column("number", sa.Integer(), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("leased_until", UtcTime(), nullable=True),
+        sa.Column("due_at", UtcTime(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+        sa.UniqueConstraint("consumer", "position", name="uq_deliveries_consumer_position"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_deliveries_batch", "deliveries", ["batch"])
+    op.create_index("ix_deliveries_due", "deliveries", ["consumer", "due_at"])
+    op.create_index(
+        "ix_deliveries_payment", "deliveries", ["consumer", "merchant", "transaction_id", "position"]
+    )
+
+    op.create_table(
+        "events",
+        sa.Column(
+            "number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("position", sa.BigInteger(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("made_at", UtcTime(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_events"),
+        sa.UniqueConstraint("id", name="uq_events_id"),
+        sa.UniqueConstraint(
+            "merchant", "transaction_id", "sequence", name="uq_events_merchant_transaction_id_sequence"
+        ),
+        sa.UniqueConstraint("position", name="uq_events_position"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_events_made_at", "events", ["made_at"])
+    op.create_index("ix_events_merchant_order_id", "events", ["merchant", "order_id"])
+    op.create_index(
+        "ix_events_unsequenced",
+        "events",
+        ["number"],
+        sqlite_where=sa.text("position IS NULL"),
+        postgresql_where=sa.text("position IS NULL"),
+    )
+
+    op.create_table(
+        "expectations",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("gross_amount", sa.Text(), nullable=False),
+        sa.Column("expires_at", UtcTime(), nullable=True),
+        sa.Column("transaction_id", sa.Text(), nullable=True),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("merchant", "order_id", name="pk_expectations"),
+    )
+    op.create_index("ix_expectations_merchant_transaction_id", "expectations", ["merchant", "transaction_id"])
+
+    op.create_table(
+        "log",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("epoch", sa.Text(), nullable=False),
+        sa.Column("last_position", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_log"),
+    )
+    op.create_table(
+        "merchant_states",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("access_fingerprint", sa.Text(), nullable=False),
+        sa.Column("confirmed_at", UtcTime(), nullable=True),
+        sa.Column("paused_at", UtcTime(), nullable=True),
+        sa.Column("pause_reason", sa.Text(), nullable=True),
+        sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("merchant", name="pk_merchant_states"),
+    )
+    op.create_table(
+        "oddities",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("received_at", UtcTime(), nullable=False),
+        sa.Column("source_address", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("headers", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_oddities"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_oddities_merchant_reason", "oddities", ["merchant", "reason", "id"])
+
+    op.create_table(
+        "payments",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("bound_by", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("confirmations", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("payment_type", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("dispute", sa.Text(), nullable=True),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("merchant", "transaction_id", name="pk_payments"),
+    )
+    op.create_index("ix_payments_merchant_order_id", "payments", ["merchant", "order_id"])
+    op.create_index("ix_payments_updated_at", "payments", ["updated_at"])
+
+    op.create_table(
+        "receipts",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=True),
+        sa.Column("transaction_status", sa.Text(), nullable=True),
+        sa.Column("payment_type", sa.Text(), nullable=True),
+        sa.Column("received_at", UtcTime(), nullable=False),
+        sa.Column("source_address", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("headers", sa.Text(), nullable=False),
+        sa.Column("key_fingerprint", sa.Text(), nullable=False),
+        sa.Column("amount_form", sa.Text(), nullable=False),
+        sa.Column("answer", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("due_at", UtcTime(), nullable=True),
+        sa.Column("fence", sa.BigInteger(), nullable=True),
+        sa.Column("repeat", sa.Boolean(), nullable=False),
+        sa.Column("answers", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("seen_status", sa.Text(), nullable=True),
+        sa.Column("seen_times", sa.Integer(), nullable=False),
+        sa.Column("seen_since", UtcTime(), nullable=True),
+        sa.Column("duplicates", sa.Integer(), nullable=False),
+        sa.Column("ended_at", UtcTime(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_receipts"),
+        sa.UniqueConstraint("merchant", "kind", "digest", name="uq_receipts_merchant_kind_digest"),
+    )
+    op.create_index(
+        "ix_receipts_due",
+        "receipts",
+        ["repeat", "due_at"],
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.create_index(
+        "ix_receipts_held",
+        "receipts",
+        ["state", "id"],
+        sqlite_where=sa.text("state IN ('parked', 'anomaly')"),
+        postgresql_where=sa.text("state IN ('parked', 'anomaly')"),
+    )
+    op.create_index("ix_receipts_merchant_order_id", "receipts", ["merchant", "order_id"])
+    op.create_index(
+        "ix_receipts_open_order",
+        "receipts",
+        ["merchant", "order_id"],
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.create_index(
+        "ix_receipts_open_transaction",
+        "receipts",
+        ["merchant", "transaction_id"],
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("names", sa.Text(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("revoked_at", UtcTime(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_tokens"),
+        sa.UniqueConstraint("hash", name="uq_tokens_hash"),
+    )
+    op.create_table(
+        "transitions",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("confirmation_id", sa.BigInteger(), nullable=False),
+        sa.Column("previous_status", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("irregular", sa.Boolean(), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("made_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("merchant", "transaction_id", "sequence", name="pk_transitions"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("transitions")
+    op.drop_table("tokens")
+
+    op.drop_table("receipts")
+
+    op.drop_table("payments")
+
+    op.drop_table("oddities")
+    op.drop_table("merchant_states")
+    op.drop_table("log")
+
+    op.drop_table("expectations")
+
+    op.drop_table("events")
+
+    op.drop_table("deliveries")
+    op.drop_table("consumers")
+
+    op.drop_table("confirmations")
+    op.drop_table("claims")
+    op.drop_table("bodies")
+
+    op.drop_table("acks")
