@@ -306,24 +306,16 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("transitions")
     op.drop_table("tokens")
-
     op.drop_table("receipts")
-
     op.drop_table("payments")
-
     op.drop_table("oddities")
     op.drop_table("merchant_states")
     op.drop_table("log")
-
     op.drop_table("expectations")
-
     op.drop_table("events")
-
     op.drop_table("deliveries")
     op.drop_table("consumers")
-
     op.drop_table("confirmations")
     op.drop_table("claims")
     op.drop_table("bodies")
-
     op.drop_table("acks")
