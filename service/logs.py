@@ -14,7 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.console import Console
-from service.masking import mask, mask_text
+from service.masking import OURS, mask, mask_text
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 QUIET = ("httpx", "httpcore", "hpack", "sqlalchemy", "alembic", "asyncio", "uvicorn.access")
@@ -48,7 +48,7 @@ def configure(
 
 def mask_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Mask every field; an exception's text was made before and is masked like any other."""
-    return {name: mask(name, value) for name, value in event.items()}
+    return {name: value if name in OURS else mask(name, value) for name, value in event.items()}
 
 
 def as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
