@@ -1,0 +1,184 @@
+"""Step 1: what was posted, decided upon and committed before the 2xx.
+
+`service.domain.receiving` judges; `Receiver` acts on it through two edges, the disk and the operators' view.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+import uuid_utils.compat
+
+from service.domain.answers import Answer, Happened, clean, dashboard_test, refusal, stored
+from service.domain.merchant import Merchant
+from service.domain.receiving import UNKNOWN_MERCHANT, Arrival, DashboardTest, Keys, Refused, decide
+from service.domain.records import NewReceipt, Oddity, StoredReceipt
+from service.errors import StoreError, StoreOverloaded
+
+ODDITY_BODY_BYTES: Final = 16 * 1024
+
+_NO_ODDITY: Final = frozenset({Happened.OVERLOADED, Happened.NOT_STORED})
+_LINES_PER_S: Final = 20
+_SECOND: Final = timedelta(seconds=1)
+
+log = structlog.get_logger()
+
+
+class Receipts(Protocol):
+    """The disk: the future is done after the commit."""
+
+    def receive(self, new: NewReceipt) -> "asyncio.Future[StoredReceipt]":
+        """Have *new* stored; the future fails with a StoreError when it was not."""
+
+
+class Oddities(Protocol):
+    """Where refused bodies and dashboard tests go for operators to see."""
+
+    def keep(self, oddity: Oddity) -> None:
+        """Keep *oddity*, without waiting."""
+
+
+class Receiver:
+    """Takes notifications in: each one ends in an `Answer`, and in a receipt on disk when that is a 200."""
+
+    def __init__(
+        self,
+        merchants: Mapping[str, Merchant],
+        *,
+        receipts: Receipts,
+        oddities: Oddities,
+        new_id: Callable[[], UUID] = uuid_utils.compat.uuid7,
+    ) -> None:
+        self._keys = {name: Keys.of(merchant) for name, merchant in merchants.items()}
+        self._receipts = receipts
+        self._oddities = oddities
+        self._new_id = new_id
+        self._lines = LineLimit()
+
+    @property
+    def merchants(self) -> frozenset[str]:
+        """The names that can be posted to."""
+        return frozenset(self._keys)
+
+    async def receive(self, arrival: Arrival) -> Answer:
+        """Decide on a body that came whole for a known merchant, store it, and return the answer.
+
+        What is stored is stored whether or not the caller still waits.
+        """
+        decision = decide(arrival, self._keys[arrival.merchant], new_id=self._new_id)
+        if isinstance(decision, Refused):
+            return self.refuse(arrival, decision)
+        if isinstance(decision, DashboardTest):
+            return self._show_test(arrival, decision)
+        try:
+            receipt = await self._receipts.receive(decision)
+        except StoreOverloaded:
+            return self.refuse(arrival, Refused(Happened.OVERLOADED, "", decision.kind, decision.order_id))
+        except StoreError as error:
+            refused = Refused(Happened.NOT_STORED, "", decision.kind, decision.order_id)
+            return self.refuse(arrival, refused, cause=str(error))
+        return _taken_in(decision, receipt)
+
+    def refuse(self, arrival: Arrival, refused: Refused, *, cause: str | None = None) -> Answer:
+        """Answer what is not taken in; the body is kept for operators. *cause* goes to the log alone."""
+        answer = refusal(refused.happened, refused.detail)
+        if refused.happened not in _NO_ODDITY:
+            self._keep(arrival, refused.happened, refused.detail)
+        self._log_refusal(arrival, refused, answer, cause)
+        return answer
+
+    def fail(self, arrival: Arrival | None, error: BaseException) -> Answer:
+        """Answer whatever nobody foresaw: one log entry with the traceback, and never a 500. Nothing is raised."""
+        if arrival is not None and isinstance(error, asyncio.CancelledError):
+            return self.refuse(arrival, Refused(Happened.NOT_STORED), cause="interrupted while closing")
+        merchant = arrival.merchant if arrival else UNKNOWN_MERCHANT
+        _say(log.error, "notification_failed", merchant=merchant, answer=507, exc_info=error)
+        if arrival is not None:
+            with suppress(Exception):  # keeping it may be what failed
+                self._keep(arrival, Happened.FAILED, type(error).__name__)
+        return refusal(Happened.FAILED)
+
+    def _show_test(self, arrival: Arrival, test: DashboardTest) -> Answer:
+        detail = f"signature {'good' if test.verified else 'bad'}"
+        self._keep(arrival, Happened.TEST, detail)
+        _say(
+            log.info,
+            "dashboard_test",
+            merchant=arrival.merchant,
+            order_id=clean(test.order_id),
+            signature="good" if test.verified else "bad",
+            answer=200,
+        )
+        return dashboard_test(verified=test.verified)
+
+    def _keep(self, arrival: Arrival, reason: Happened, detail: str) -> None:
+        self._oddities.keep(
+            Oddity(
+                merchant=arrival.merchant,
+                reason=reason.value,
+                received_at=arrival.received_at,
+                source_address=arrival.source_address,
+                path=arrival.path,
+                headers=arrival.headers,
+                body=arrival.raw[:ODDITY_BODY_BYTES],
+                size=arrival.size,
+                detail=clean(detail),
+            )
+        )
+
+    def _log_refusal(self, arrival: Arrival, refused: Refused, answer: Answer, cause: str | None) -> None:
+        unsaid = self._lines.unsaid(arrival.merchant, refused.happened, arrival.received_at)
+        if unsaid is None:
+            return
+        _say(
+            log.warning,
+            "notification_refused",
+            merchant=arrival.merchant,
+            error=refused.happened.value,
+            answer=answer.status,
+            kind=refused.kind or None,
+            order_id=clean(refused.order_id) or None,
+            source=arrival.source_address,
+            detail=cause or clean(refused.detail) or None,
+            **({"unsaid": unsaid} if unsaid else {}),
+        )
+
+
+def _taken_in(new: NewReceipt, receipt: StoredReceipt) -> Answer:
+    _say(
+        log.info,
+        "notification_duplicate" if receipt.duplicate else "notification_accepted",
+        merchant=new.merchant,
+        order_id=new.order_id,
+        kind=new.kind,
+        id=str(receipt.id),
+        answer=200,
+    )
+    return stored(receipt.id, duplicate=receipt.duplicate)
+
+
+def _say(method: Callable[..., object], event: str, **fields: object) -> None:
+    """Log; a log that cannot be written (a full disk, a closed pipe) changes no answer."""
+    with suppress(Exception):
+        method(event, **fields)
+
+
+class LineLimit:
+    """Keeps strangers from filling a disk with log lines: so many a second for each merchant and refusal."""
+
+    def __init__(self, per_s: int = _LINES_PER_S) -> None:
+        self._per_s = per_s
+        self._seen: dict[tuple[str, Happened], tuple[datetime, int]] = {}
+
+    def unsaid(self, merchant: str, happened: Happened, now: datetime) -> int | None:
+        """Return how many lines were left out since the last one; None to leave this one out too."""
+        since, count = self._seen.get((merchant, happened), (now, 0))
+        if now - since >= _SECOND:
+            self._seen[merchant, happened] = (now, 1)
+            return max(0, count - self._per_s)
+        self._seen[merchant, happened] = (since, count + 1)
+        return 0 if count < self._per_s else None
