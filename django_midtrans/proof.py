@@ -74,7 +74,7 @@ def prove_by_answer(pair: Pair, answer: PaymentFacts, keys: Iterable[str]) -> Pr
         return Proof.BOUND if pair.bound_to == pair.order_id else Disproof.BOUND_ELSEWHERE
     if answer.order_id == pair.order_id:
         return Proof.NAMED
-    if pair.transaction_id in (pair.expected_transaction,) or pair.expected_order == pair.order_id:
+    if pair.expected_transaction == pair.transaction_id or pair.expected_order == pair.order_id:
         return Proof.EXPECTED
     return Proof.SIGNED if _signed_for(pair.order_id, answer, keys) else None
 

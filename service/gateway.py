@@ -14,7 +14,6 @@ from django_midtrans.exceptions import (
     MidtransTransportError,
 )
 from django_midtrans.facts import FactsUnreadable, read_facts
-
 from service.domain.inquiry import Found, Missing, Reply
 from service.domain.merchant import Merchant
 from service.errors import GatewayRefused, GatewayUnavailable

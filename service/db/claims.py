@@ -1,15 +1,15 @@
 """Claims: the right to ask about one order, with a fence; and what a claim's answer makes of its receipts."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, bindparam, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from service.db.tables import bodies, claims, expectations, payments, receipts
-from service.domain.records import Claim, ClaimedReceipt, ReceiptState
+from service.db.topic import Topic
 from service.domain.confirmation import ReceiptStep
+from service.domain.records import Claim, ClaimedReceipt, ReceiptState
 from service.errors import ClaimLost
 
 if TYPE_CHECKING:
@@ -29,14 +29,22 @@ class Claims:
         self._connection = unit.connection
 
     def take(
-        self, *, owner: str, merchants: Collection[str], limit: int, leased_until: datetime, repeat: bool
+        self,
+        *,
+        owner: str,
+        merchants: Collection[str],
+        limit: int,
+        leased_until: datetime,
+        repeat: bool,
+        at_once: bool = False,
     ) -> list[Claim]:
         """Claim up to *limit* orders whose receipts are due, the longest due first.
 
         Each claim holds every open receipt of one transaction of its order; what arrives later is not in it.
+        *at_once* takes what is not due yet too, of either lane: a paused account is probed so.
         """
-        due = self._due(merchants, limit, repeat=repeat)
-        if not repeat:
+        due = self._due(merchants, limit, repeat=repeat, at_once=at_once)
+        if not repeat and not at_once:
             due = self._without_further_unproven(due)
         if not due:
             return []
@@ -44,6 +52,15 @@ class Claims:
         rows = self._open_receipts(due)
         self._mark(rows, fences, leased_until)
         return self._claims(due, fences, rows, leased_until)
+
+    def any_due(self, merchant: str, *, repeat: bool, at_once: bool = False) -> bool:
+        """Say whether `take` may find anything: cheap, and asked outside the writer."""
+        query = select(receipts.c.id).where(
+            receipts.c.state == _WAITING,
+            *((receipts.c.repeat.is_(repeat), receipts.c.due_at <= self._unit.now) if not at_once else ()),
+            receipts.c.merchant == merchant,
+        )
+        return self._connection.execute(query.limit(1)).first() is not None
 
     def next_due_at(self, merchants: Collection[str]) -> datetime | None:
         """Return when the next receipt of *merchants* is due."""
@@ -76,6 +93,34 @@ class Claims:
         )
         self._connection.execute(delete(claims).where(claims.c.fence == claim.fence))
 
+    def owners(self) -> list[str]:
+        """Return who holds claims."""
+        return list(self._connection.execute(select(claims.c.owner).distinct()).scalars())
+
+    def free(self, owner: str) -> None:
+        """Free the orders that *owner*, who is gone, had claimed."""
+        held = select(claims.c.fence).where(claims.c.owner == owner)
+        self._connection.execute(
+            update(receipts)
+            .where(receipts.c.state == _WAITING, receipts.c.fence.in_(held))
+            .values(due_at=self._unit.now, fence=None)
+        )
+        self._connection.execute(delete(claims).where(claims.c.owner == owner))
+
+    def hurry(self, merchant: str) -> None:
+        """Make what waits of *merchant* due at once: its account answers again."""
+        self._connection.execute(
+            update(receipts)
+            .where(
+                receipts.c.state == _WAITING,
+                receipts.c.merchant == merchant,
+                receipts.c.fence.is_(None),
+                receipts.c.due_at > self._unit.now,
+            )
+            .values(due_at=self._unit.now)
+        )
+        self._unit.announce(Topic.RECEIPTS)
+
     def rivals(self, merchant: str, transaction_id: str, order_id: str, first: Any) -> tuple[str, ...]:
         """Return other orders whose open receipts claimed the transaction before receipt *first* arrived."""
         query = (
@@ -91,7 +136,9 @@ class Claims:
         )
         return tuple(self._connection.execute(query).scalars())
 
-    def _due(self, merchants: Collection[str], limit: int, *, repeat: bool) -> dict[Order, str | None]:
+    def _due(
+        self, merchants: Collection[str], limit: int, *, repeat: bool, at_once: bool
+    ) -> dict[Order, str | None]:
         """Return the orders to claim, each with the transaction to ask about."""
         asked_now = exists().where(
             claims.c.merchant == receipts.c.merchant,
@@ -102,8 +149,11 @@ class Claims:
             select(receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id)
             .where(
                 receipts.c.state == _WAITING,
-                receipts.c.repeat.is_(repeat),
-                receipts.c.due_at <= self._unit.now,
+                *(
+                    (receipts.c.repeat.is_(repeat), receipts.c.due_at <= self._unit.now)
+                    if not at_once
+                    else ()
+                ),
                 receipts.c.merchant.in_(merchants),
                 ~asked_now,
             )
@@ -228,9 +278,9 @@ class Claims:
         ]
 
     def _expected(self, due: Iterable[Order]) -> dict[Order, str | None]:
-        query = select(
-            expectations.c.merchant, expectations.c.order_id, expectations.c.transaction_id
-        ).where(tuple_(expectations.c.merchant, expectations.c.order_id).in_(list(due)))
+        query = select(expectations.c.merchant, expectations.c.order_id, expectations.c.transaction_id).where(
+            tuple_(expectations.c.merchant, expectations.c.order_id).in_(list(due))
+        )
         return {(row.merchant, row.order_id): row.transaction_id for row in self._connection.execute(query)}
 
     def _settled(self, step: ReceiptStep, fence: int) -> dict[str, Any]:
@@ -285,4 +335,5 @@ def _claimed_receipt(row: Row[Any]) -> ClaimedReceipt:
         seen_status=row.seen_status,
         seen_times=row.seen_times,
         seen_since=row.seen_since,
+        repeat=row.repeat,
     )

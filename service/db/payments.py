@@ -80,8 +80,9 @@ class Payments:
 
     def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> int:
         """Keep a confirmation for ever after; return its id."""
-        made = self._connection.execute(
-            insert(confirmations).values(
+        number: int = self._connection.execute(
+            insert(confirmations)
+            .values(
                 merchant=new.merchant,
                 order_id=new.order_id,
                 transaction_id=new.transaction_id,
@@ -95,8 +96,8 @@ class Payments:
                 answer=new.answer,
                 verdict=new.verdict,
             )
-        )
-        number: int = made.inserted_primary_key[0]
+            .returning(confirmations.c.id)
+        ).scalar_one()
         return number
 
     def add_transition(self, new: NewTransition) -> None:

@@ -10,8 +10,7 @@ from uuid import UUID
 from django_midtrans.facts import FactsUnreadable, PaymentFacts, alarms_of, problem_of, read_facts
 from django_midtrans.payment import PaymentState, compare, merge
 from django_midtrans.status import OUTCOME_OF, Outcome, Relation
-
-from service.domain.backoff import Waits, ask_again_at
+from service.domain.backoff import Waits, ask_again_at, retry_at
 from service.domain.records import ClaimedReceipt, Dispute, ReceiptState
 
 EQUAL_ANSWERS = 3
@@ -140,13 +139,41 @@ def judge_missing(receipt: ClaimedReceipt, *, at: datetime, waits: Waits) -> Rec
     return _left_open(receipt, Verdict.NOT_FOUND.value, "not_found", at=at, waits=waits, repeat=True)
 
 
+def judge_failure(receipt: ClaimedReceipt, reason: str, *, at: datetime, jitter: float) -> ReceiptStep:
+    """Say when to ask again after a question without an answer: with back-off, for as long as it takes."""
+    failures = receipt.failures + 1
+    return ReceiptStep(
+        id=receipt.id,
+        state=ReceiptState.WAITING,
+        reason=reason,
+        due_at=retry_at(failures, now=at, jitter=jitter),
+        answers=receipt.answers,
+        failures=failures,
+        seen_status=receipt.seen_status,
+        seen_times=receipt.seen_times,
+        seen_since=receipt.seen_since,
+        repeat=receipt.repeat,
+    )
+
+
+def judge_unproven(receipt: ClaimedReceipt, reason: str, *, at: datetime, waits: Waits) -> ReceiptStep:
+    """Say what becomes of a receipt whose pair another order's earlier, open claim keeps from being proven."""
+    return _left_open(receipt, reason, reason, at=at, waits=waits, repeat=True)
+
+
 def judge_unknown(receipt: ClaimedReceipt, verdict: Verdict, *, at: datetime, waits: Waits) -> ReceiptStep:
     """Say what becomes of a receipt whose payment is not known at all and whose answer says nothing usable."""
     return _left_open(receipt, verdict.value, verdict.value, at=at, waits=waits)
 
 
 def _left_open(
-    receipt: ClaimedReceipt, reason: str, seen_status: str, *, at: datetime, waits: Waits, repeat: bool = False
+    receipt: ClaimedReceipt,
+    reason: str,
+    seen_status: str,
+    *,
+    at: datetime,
+    waits: Waits,
+    repeat: bool = False,
 ) -> ReceiptStep:
     answers = receipt.answers + 1
     due_at = ask_again_at(answers, waits=waits, now=at)

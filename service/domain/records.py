@@ -103,6 +103,7 @@ class ClaimedReceipt:
     seen_status: str | None
     seen_times: int
     seen_since: datetime | None
+    repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,6 @@ class Claim:
     payment: PaymentRecord | None
     expected_transaction: str | None = None
     """The transaction that an expectation names for this order."""
-    expected_order: str | None = None
-    """The order that an expectation names for this transaction."""
-    rivals: tuple[str, ...] = ()
-    """Other orders whose open receipts claimed this transaction earlier."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,293 @@
+"""The threads that confirm: one dispatcher claims what is due, several workers ask. None of them dies silently."""
+
+import contextlib
+import os
+import queue
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from service.db.store import Store
+from service.db.unit import Topic, Unit
+from service.domain.limits import Limits
+from service.domain.merchant import Merchant
+from service.domain.pace import Asked, Pace, Pause
+from service.domain.records import Claim, MerchantState
+from service.errors import StoreError
+from service.flow.confirm import Answered, Confirmer
+
+log = structlog.get_logger()
+
+LEASE = timedelta(seconds=60)
+"""Longer than two questions at their timeouts; a dead process's work is taken over after it."""
+LONGEST_WAIT_S = 1.0
+SHORTEST_WAIT_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHealth:
+    """What the worker says of itself: *problems* by merchant, and whether its dispatcher is alive."""
+
+    ok: bool
+    problems: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    claim: Claim
+    repeat: bool
+    probe: bool
+
+
+class Observer(Protocol):
+    """Is told what each claim brought, for metrics."""
+
+    def __call__(self, merchant: str, asked: Asked, *, seconds: float) -> None:
+        """Note it."""
+
+
+class Worker:
+    """Confirms what the store holds, with *threads* questions at a time. 0 threads pause confirming."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        confirmer: Confirmer,
+        merchants: Sequence[Merchant],
+        limits: Limits,
+        threads: int,
+        alarm: Callable[..., None],
+        observe: Observer,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._confirmer = confirmer
+        self._merchants = {merchant.name: merchant for merchant in merchants}
+        self._limits = limits
+        self._threads_wanted = threads
+        self._alarm = alarm
+        self._observe = observe
+        self._monotonic = monotonic
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._paces: dict[str, Pace] = {}
+        self._lock = threading.Lock()  # of the paces: dispatcher and workers both note what happens
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._busy = 0
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._turned_at = monotonic()
+        self._unlisten: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Load what is known of the merchants, free the claims of dead processes of this machine, begin."""
+        now_s = self._monotonic()
+        known = self._store.write(self._begin).result()
+        for name, state in known.items():
+            pause = Pause(state.pause_reason) if state.pause_reason else None
+            self._paces[name] = Pace(self._limits, confirmed=state.confirmed, pause=pause, now_s=now_s)
+        if not self._threads_wanted:
+            return
+        self._unlisten = self._store.listen(Topic.RECEIPTS, self._wake.set)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"confirm-{number}", daemon=True)
+            for number in range(self._threads_wanted)
+        ]
+        self._threads.append(threading.Thread(target=self._dispatch, name="confirm-dispatch", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Finish the questions under way, as far as *timeout_s* allows; give back what was not begun."""
+        deadline_s = self._monotonic() + timeout_s
+        self._unlisten()
+        self._stopping.set()
+        self._wake.set()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - self._monotonic()))
+
+    def health(self) -> WorkerHealth:
+        """Say what holds confirming back, if anything."""
+        now_s = self._monotonic()
+        with self._lock:
+            problems = {
+                name: pace.pause.value if pace.pause else f"breaker {pace.breaker_state(now_s)}"
+                for name, pace in self._paces.items()
+                if pace.pause or pace.breaker_state(now_s) != "closed"
+            }
+        if self._threads_wanted and now_s - self._turned_at > 10 * LONGEST_WAIT_S:
+            problems["*"] = "the dispatcher stands still"
+        return WorkerHealth(not problems, problems)
+
+    # -- the dispatcher
+
+    def _dispatch(self) -> None:
+        while not self._stopping.is_set():
+            self._turned_at = self._monotonic()
+            self._wake.clear()
+            try:
+                wait_s = 0.0 if self._take_all() else self._wait_s()
+            except StoreError as error:
+                log.warning("claiming_failed", why=str(error))
+                wait_s = LONGEST_WAIT_S
+            except Exception:
+                log.exception("claiming_failed")
+                wait_s = LONGEST_WAIT_S
+            if wait_s:
+                self._wake.wait(wait_s)
+
+    def _take_all(self) -> int:
+        """Claim what there is room for; return how much that was."""
+        taken = 0
+        for merchant in self._merchants:
+            with self._lock:
+                probe = self._paces[merchant].may_probe(self._monotonic())
+            if probe:
+                taken += self._take(merchant, 1, repeat=False, probe=True)
+                continue
+            for repeat in (False, True):
+                with self._lock:
+                    room = self._paces[merchant].room(self._monotonic(), repeat=repeat)
+                room = min(room, 2 * self._threads_wanted - self._busy)
+                if room > 0:
+                    taken += self._take(merchant, room, repeat=repeat, probe=False)
+        return taken
+
+    def _take(self, merchant: str, room: int, *, repeat: bool, probe: bool) -> int:
+        if not self._store.read(lambda unit: unit.claims.any_due(merchant, repeat=repeat, at_once=probe)):
+            return 0
+        claims = self._store.write(
+            lambda unit: unit.claims.take(
+                owner=self._owner,
+                merchants=(merchant,),
+                limit=room,
+                leased_until=unit.now + LEASE,
+                repeat=repeat,
+                at_once=probe,
+            )
+        ).result()
+        for claim in claims:
+            with self._lock:
+                self._busy += 1
+                self._paces[merchant].started(self._monotonic(), repeat=repeat)
+            self._jobs.put(_Job(claim, repeat, probe))
+        return len(claims)
+
+    def _wait_s(self) -> float:
+        """Return how long nothing needs the dispatcher, unless it is woken."""
+        if self._busy >= 2 * self._threads_wanted:
+            return LONGEST_WAIT_S
+        due_at: datetime | None
+        now, due_at = self._store.read(
+            lambda unit: (unit.now, unit.claims.next_due_at(self._merchants.keys()))
+        )
+        wait_s = LONGEST_WAIT_S if due_at is None else (due_at - now).total_seconds()
+        return min(LONGEST_WAIT_S, max(SHORTEST_WAIT_S, wait_s))
+
+    # -- the workers
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._stopping.is_set():
+                self._leave(job)
+                continue
+            began_s = self._monotonic()
+            answered = self._confirm(job)
+            self._observe(job.claim.merchant, answered.asked, seconds=self._monotonic() - began_s)
+            self._ended(job, answered)
+
+    def _confirm(self, job: _Job) -> Answered:
+        try:
+            return self._confirmer.confirm(job.claim, probe=job.probe)
+        except StoreError as error:  # the claim's time runs out and it is taken again
+            log.warning("confirming_failed", order_id=job.claim.order_id, why=str(error))
+        except Exception:
+            log.exception("confirming_failed", order_id=job.claim.order_id)
+            with contextlib.suppress(Exception):
+                self._confirmer.fail(job.claim, "a fault of this service, see its log")
+        return Answered(Asked.LOST)
+
+    def _leave(self, job: _Job) -> None:
+        with contextlib.suppress(StoreError):
+            self._store.write(lambda unit: unit.claims.give_back(job.claim)).result()
+
+    def _ended(self, job: _Job, answered: Answered) -> None:
+        merchant = job.claim.merchant
+        with self._lock:
+            self._busy -= 1
+            pace = self._paces[merchant]
+            before = pace.pause
+            changed = pace.ended(
+                answered.asked,
+                order_id=job.claim.order_id,
+                questions=answered.questions,
+                now_s=self._monotonic(),
+            )
+            pause, confirmed = pace.pause, pace.confirmed
+        if changed:
+            self._note(merchant, before, pause, confirmed=confirmed)
+        self._wake.set()
+
+    def _note(self, merchant: str, before: Pause | None, pause: Pause | None, *, confirmed: bool) -> None:
+        """Keep a pause, or its end, and tell of it."""
+        if pause is not None and before is None:
+            self._alarm(pause.value, merchant=merchant)
+        elif pause is None and before is not None:
+            log.info("merchant_resumed", merchant=merchant, after=before.value)
+        state = MerchantState(
+            merchant, self._merchants[merchant].access_fingerprint, confirmed, pause.value if pause else None
+        )
+
+        def keep(unit: Unit) -> None:
+            unit.merchants.put(state)
+            if pause is None and before is not None:
+                unit.claims.hurry(merchant)
+
+        self._store.write(keep).add_done_callback(_log_failure)
+
+    def _begin(self, unit: Unit) -> dict[str, MerchantState]:
+        host, _, _ = self._owner.partition(":")
+        for owner in unit.claims.owners():
+            if _is_dead(owner, host):
+                unit.claims.free(owner)
+        return {name: self._state_of(unit, merchant) for name, merchant in self._merchants.items()}
+
+    def _state_of(self, unit: Unit, merchant: Merchant) -> MerchantState:
+        """Return what is known of the account; other keys or another environment begin anew."""
+        known = unit.merchants.get(merchant.name)
+        if known is None or known.access_fingerprint != merchant.access_fingerprint:
+            return MerchantState(merchant.name, merchant.access_fingerprint)
+        return known
+
+
+def _is_dead(owner: str, host: str) -> bool:
+    """Say whether *owner* was a process of this machine that is gone; a lease's end covers all others."""
+    owner_host, _, rest = owner.partition(":")
+    pid = int(rest.partition(":")[0])
+    if owner_host != host:
+        return False
+    if pid == os.getpid():  # an earlier process with our number: containers give the same one again
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _log_failure(future: Future[None]) -> None:
+    if (error := future.exception()) is not None:
+        log.warning("merchant_state_not_kept", why=str(error))
