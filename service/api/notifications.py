@@ -31,6 +31,7 @@ from service.flow.receive import Receiver
 
 PREFIX: Final = "/notifications"
 DEFAULT_MERCHANT: Final = "default"
+_CUT: Final = "the body was shorter than its Content-Length; leave out the header Upgrade, or use HTTPS"
 _CLOSE: Final = (b"connection", b"close")
 
 
@@ -147,7 +148,9 @@ class NotificationEndpoint:
         if body.end is End.TOO_LARGE:
             return Refused(Happened.TOO_LARGE, f"at most {self._reader.max_bytes} bytes are taken")
         if body.end is End.TOO_SLOW:
-            return Refused(Happened.TOO_SLOW, f"the body was not whole within {self._reader.timeout_s:g} s")
+            return Refused(Happened.INCOMPLETE, f"the body was not whole within {self._reader.timeout_s:g} s")
+        if body.end is End.CUT:
+            return Refused(Happened.INCOMPLETE, _CUT)
         return Refused(Happened.OVERLOADED)
 
     def _arrival(self, scope: Scope, head: Head, body: Body) -> Arrival:

@@ -54,6 +54,7 @@ class End(Enum):
     WHOLE = "whole"
     TOO_LARGE = "too large"
     TOO_SLOW = "too slow"
+    CUT = "shorter than it said"
     UNREAD = "not looked at"
     GONE = "the client went away"
 
@@ -111,9 +112,14 @@ class BodyReader:
             return Body(b"", head.length, End.UNREAD, more=head.has_body)
         self._reading += 1
         try:
-            return await self._read(receive)
+            body = await self._read(receive)
         finally:
             self._reading -= 1
+        if (
+            body.end is End.WHOLE and body.size < head.length
+        ):  # a server that knows no upgrades drops the body
+            return body._replace(end=End.CUT, more=True)
+        return body
 
     async def _read(self, receive: Receive) -> Body:
         chunks: list[bytes] = []

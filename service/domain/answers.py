@@ -23,7 +23,7 @@ class Happened(StrEnum):
     ENCODING = "content_encoding"  # compressed, or encoded in another way
     UNKNOWN_MERCHANT = "unknown_merchant"  # the path names nobody who is set up
     TOO_LARGE = "too_large"
-    TOO_SLOW = "too_slow"
+    INCOMPLETE = "incomplete"  # not whole in time, or cut
     NOT_JSON = "not_json"  # not a JSON object as text, or one that two readers could read differently
     UNUSABLE = "unusable"  # a field that we need is missing or of a wrong type
     KIND_NOT_ENABLED = "kind_not_enabled"  # a kind of notification that is not switched on
@@ -79,7 +79,9 @@ ANSWERS: Final[Mapping[Happened, Row]] = MappingProxyType(
             "configuration, and /notifications alone is the merchant 'default' (MIDTRANS_SERVER_KEY)",
         ),
         Happened.TOO_LARGE: Row(413, "a body over the limit, 64 KiB", "the body is larger than is taken"),
-        Happened.TOO_SLOW: Row(408, "a body that is not whole in 10 s", "the body did not come in time"),
+        Happened.INCOMPLETE: Row(
+            408, "a body that is not whole in 10 s", "the body did not come whole in time"
+        ),
         Happened.NOT_JSON: Row(
             400,
             "not a JSON object in UTF-8: empty, another encoding, other JSON, a key twice, NaN, too deep",
