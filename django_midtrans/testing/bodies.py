@@ -54,7 +54,7 @@ def notification(payment: Transaction, *, merchant_id: str, server_key: str) -> 
         "signature_key": signature(payment.order_id, code, money(payment.gross_amount), server_key),
     }
     if payment.status == "expire" and payment.channel == "bni":
-        body.pop("va_numbers")  # an expired bank transfer may name no bank at all
+        body.pop("va_numbers", None)  # an expired bank transfer may name no bank at all
     return body
 
 
