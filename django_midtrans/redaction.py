@@ -29,13 +29,15 @@ _LOGGERS = (
     "hpack.hpack",
     "hpack.table",
 )
+_LIKE_A_KEY = re.compile(r"(?:SB-)?(?:Mid|VT)-(?:server|client)-[\w/+=-]+", re.IGNORECASE)
 # 13 to 19 digits, perhaps in groups, of the first digits that card schemes use
 _LIKE_A_CARD = re.compile(r"(?<![0-9])[2-6](?:[ -]?[0-9]){12,18}(?![0-9])")
 
 
 def safe_text(text: str, secrets: Sequence[str]) -> str:
-    """Return *text* fit for a message: one line, not too long, without *secrets* and card numbers."""
+    """Return *text* fit for a message: one short line without *secrets*, keys and card numbers."""
     line = masked(" ".join(text.split()), secrets)  # before it is cut: half a key is still a leak
+    line = _LIKE_A_KEY.sub(MASK, line)
     line = _LIKE_A_CARD.sub(lambda match: MASK if _luhn(match[0]) else match[0], line)
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"

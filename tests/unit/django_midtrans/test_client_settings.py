@@ -40,7 +40,9 @@ def test_a_django_that_is_not_configured_is_not_asked(monkeypatch: pytest.Monkey
     assert settings.find_client_key() == "of-environment"
 
 
-@pytest.mark.parametrize("facts", [{}, {"MIDTRANS": None}, {"MIDTRANS": {}}, {"MIDTRANS": {"SERVER_KEY": None}}])
+@pytest.mark.parametrize(
+    "facts", [{}, {"MIDTRANS": None}, {"MIDTRANS": {}}, {"MIDTRANS": {"SERVER_KEY": None}}]
+)
 def test_what_django_does_not_set_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any]
 ) -> None:
@@ -110,7 +112,15 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [("true", True), ("1", True), ("YES", True), (" on ", True), ("False", False), ("0", False), ("no", False)],
+    [
+        ("true", True),
+        ("1", True),
+        ("YES", True),
+        (" on ", True),
+        ("False", False),
+        ("0", False),
+        ("no", False),
+    ],
 )
 def test_production_is_chosen_by_a_plain_word(
     monkeypatch: pytest.MonkeyPatch, word: str, expected: bool
