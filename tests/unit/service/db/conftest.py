@@ -1,0 +1,103 @@
+"""A migrated database for every test, and what goes into it."""
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from service.db.migrate import upgrade
+from service.db.store import Store
+from service.db.unit import Unit
+from service.domain.records import NewReceipt
+
+NOW = datetime(2026, 11, 22, 3, 4, 5, 678901, tzinfo=UTC)
+MakeReceipt = Callable[..., NewReceipt]
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "midtrans.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database(_template: Path, tmp_path: Path) -> Path:
+    """Return the file of a fresh database at head."""
+    return Path(shutil.copy(_template, tmp_path / "midtrans.db"))
+
+
+@pytest.fixture
+def url(database: Path) -> str:
+    """Return its URL."""
+    return f"sqlite:///{database}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """Return a started store on it, whose clock stands still."""
+    store = Store(url, clock=lambda: NOW)
+    store.start()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def make_receipt() -> MakeReceipt:
+    """Return a maker of receipts, each with bytes of its own unless *raw* is given."""
+    numbers = count(1)
+
+    def make(**facts: Any) -> NewReceipt:
+        number = next(numbers)
+        raw = facts.pop("raw", b'{"number": %d}' % number)
+        defaults: dict[str, Any] = {
+            "id": uuid4(),
+            "merchant": "default",
+            "kind": "payment",
+            "digest": hashlib.sha256(raw).digest(),
+            "raw": raw,
+            "order_id": f"order-{number}",
+            "transaction_id": f"transaction-{number}",
+            "transaction_status": "settlement",
+            "payment_type": "bank_transfer",
+            "received_at": NOW,
+            "source_address": "127.0.0.1",
+            "path": "/notifications",
+            "headers": {"user-agent": "Veritrans"},
+            "key_fingerprint": "0123456789ab",
+            "amount_form": "text",
+        }
+        return NewReceipt(**(defaults | facts))
+
+    return make
+
+
+@pytest.fixture
+def hold() -> Callable[[Store], Any]:
+    """Return a context in which the writer is kept busy, so that what is handed in waits for one commit."""
+
+    @contextmanager
+    def holding(store: Store) -> Iterator[Future[None]]:
+        held, released = threading.Event(), threading.Event()
+
+        def work(_: Unit) -> None:
+            held.set()
+            released.wait(10)
+
+        busy = store.write(work)
+        assert held.wait(10)
+        try:
+            yield busy
+        finally:
+            released.set()
+
+    return holding
