@@ -94,11 +94,15 @@ def prove(
 
 def _prove_alone(pair: Pair, answer: PaymentFacts) -> Proof | Disproof:
     names_itself = answer.order_id is not None and answer.order_id == answer.transaction_id
-    if not names_itself or answer.transaction_id != pair.transaction_id or answer.amount != pair.amount:
+    if not names_itself or answer.transaction_id != pair.transaction_id or not _same_amount(pair, answer):
         return Disproof.OTHER_ORDER
     if pair.expected_order is not None:  # and it is another: the same one was proof enough
         return Disproof.OTHER_ORDER
     return Disproof.RIVAL_CLAIM if pair.rivals else Proof.ALONE
+
+
+def _same_amount(pair: Pair, answer: PaymentFacts) -> bool:
+    return pair.amount is not None and answer.amount == pair.amount
 
 
 def _names_other_merchant(pair: Pair, answer: PaymentFacts) -> bool:

@@ -14,11 +14,12 @@ from django_midtrans.exceptions import (
     MidtransTransportError,
 )
 from django_midtrans.facts import FactsUnreadable, read_facts
+from django_midtrans.settings import PRODUCTION_URL, SANDBOX_URL
 from service.domain.inquiry import Found, Missing, Reply
 from service.domain.merchant import Merchant
 from service.errors import GatewayRefused, GatewayUnavailable
 
-type_of_clock = Callable[[], datetime]
+Clock = Callable[[], datetime]
 MAKES_BREAKER_TRIP = 500
 NOT_FOUND = 404
 
@@ -33,7 +34,7 @@ class MerchantGateway:
         self,
         merchant: Merchant,
         *,
-        clock: type_of_clock,
+        clock: Clock,
         timeout_s: float,
         connections: int,
     ) -> None:
@@ -44,7 +45,7 @@ class MerchantGateway:
             MidtransClient(
                 key,
                 merchant.is_production,
-                base_url=merchant.base_url,
+                base_url=merchant.base_url or _host(is_production=merchant.is_production),
                 timeout=timeout_s,
                 retries=0,
                 max_connections=connections,
@@ -113,7 +114,7 @@ class Gateway:
         self,
         merchants: Mapping[str, Merchant],
         *,
-        clock: type_of_clock,
+        clock: Clock,
         timeout_s: float = 15.0,
         connections: int = 16,
     ) -> None:
@@ -130,6 +131,11 @@ class Gateway:
         """Close every connection."""
         for gateway in self._gateways.values():
             gateway.close()
+
+
+def _host(*, is_production: bool) -> str:
+    """Name the host outright: a stray MIDTRANS_BASE_URL must not turn a configured merchant elsewhere."""
+    return PRODUCTION_URL if is_production else SANDBOX_URL
 
 
 def _says_not_found(error: MidtransError) -> bool:
