@@ -1,0 +1,249 @@
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.domain.limits import Limits
+from service.domain.merchant import Merchant
+from service.domain.pace import Asked
+from service.errors import GatewayRefused, GatewayUnavailable
+from service.worker import Worker
+from tests.support.world import KEY, World, make_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with make_world(tmp_path) as made:
+        yield made
+
+
+class Seconds:
+    """The monotonic clock of limits and probes; it runs as fast as the test wants."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def working(world: World, *, threads: int = 4, **options: Any) -> Iterator[Worker]:
+    observed: list[Asked] = options.pop("observed", [])
+    worker = Worker(
+        store=world.store,
+        confirmer=world.confirmer,
+        merchants=[Merchant("default", (KEY,))],
+        limits=options.pop("limits", Limits()),
+        threads=threads,
+        alarm=lambda alarm, *, merchant, **facts: world.alarms.append((alarm, facts)),
+        observe=lambda _merchant, asked, *, seconds: observed.append(asked),
+        **options,
+    )
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop(5)
+
+
+def until(condition: Callable[[], object], *, within_s: float = 5) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def pay(world: World, order_id: str) -> dict[str, Any]:
+    world.account.charge(
+        {
+            "payment_type": "bank_transfer",
+            "transaction_details": {"order_id": order_id, "gross_amount": 10_000},
+            "bank_transfer": {"bank": "bni"},
+        }
+    )
+    return world.account.pay(order_id)
+
+
+def test_what_is_stored_is_confirmed_by_itself(world: World) -> None:
+    with working(world) as worker:
+        for number in range(30):
+            assert world.notify(pay(world, f"A-{number}")) == 200
+        until(lambda: len(world.events()) == 30)
+        assert worker.health().ok
+
+
+def test_no_threads_pause_confirming(world: World) -> None:
+    with working(world, threads=0):
+        world.notify(pay(world, "A-1"))
+        time.sleep(0.1)
+    assert world.gateway.asked == []
+
+
+def test_one_order_is_never_asked_about_twice_at_a_time(world: World) -> None:
+    under_way: set[str] = set()
+    clashes: list[str] = []
+
+    def watch(asked: str) -> None:
+        if asked in under_way:
+            clashes.append(asked)
+        under_way.add(asked)
+        time.sleep(0.01)
+        under_way.discard(asked)
+
+    world.gateway.before_answer = watch
+    body = pay(world, "A-1")
+    with working(world, threads=8):
+        for number in range(15):
+            world.notify({**body, "custom_field1": str(number)})
+        until(lambda: all(state != "waiting" for state, _ in world.receipt_states()))
+    assert clashes == []
+    assert world.types() == ["settled"]
+
+
+def test_no_more_questions_are_in_flight_than_allowed(world: World) -> None:
+    counts: list[int] = []
+    now, lock = 0, threading.Lock()
+
+    def watch(_asked: str) -> None:
+        nonlocal now
+        with lock:
+            now += 1
+            counts.append(now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+
+    world.gateway.before_answer = watch
+    with working(world, threads=8, limits=Limits(in_flight=3)):
+        for number in range(20):
+            world.notify(pay(world, f"A-{number}"))
+        until(lambda: len(world.events()) == 20)
+    assert max(counts) <= 3
+
+
+def test_a_fault_in_confirming_stops_neither_the_worker_nor_the_receipt(world: World) -> None:
+    broken = True
+
+    def fail(_asked: str) -> None:
+        if broken:
+            raise RuntimeError("a bug")
+
+    world.gateway.before_answer = fail
+    with working(world):
+        world.notify(pay(world, "A-1"))
+        until(lambda: "fault of this service" in str(world.receipt_states()))
+        broken = False
+        world.clock.pass_time(seconds=10)
+        until(lambda: world.types() == ["settled"])
+
+
+def test_refused_keys_pause_the_merchant_and_it_goes_on_by_itself(world: World) -> None:
+    seconds = Seconds()
+    body = pay(world, "A-1")
+    world.gateway.answers[body["transaction_id"]] = GatewayRefused("default")
+    with working(world, monotonic=seconds) as worker:
+        world.notify(body)
+        until(lambda: world.alarm_names() == ["keys_refused"])
+        assert worker.health().problems == {"default": "keys_refused"}
+        asked = len(world.gateway.asked)
+        time.sleep(0.1)
+        assert len(world.gateway.asked) == asked
+        world.gateway.answers.clear()
+        seconds.now += 61
+        until(lambda: world.types() == ["settled"])
+        until(lambda: worker.health().ok)
+
+
+def test_a_wrong_environment_burns_no_receipt(world: World) -> None:
+    seconds = Seconds()
+    bodies = [pay(world, f"A-{number}") for number in range(20)]
+    world.gateway.answers = {body[name]: None for body in bodies for name in ("order_id", "transaction_id")}
+    with working(world, monotonic=seconds) as worker:
+        for body in bodies:
+            world.notify(body)
+        until(lambda: worker.health().problems == {"default": "wrong_environment"})
+        for _ in range(40):  # more probes than a receipt has tries
+            asked = len(world.gateway.asked)
+            seconds.now += 61
+            until(lambda asked=asked: len(world.gateway.asked) > asked)  # type: ignore[misc]
+        assert {state for state, _ in world.receipt_states()} == {"waiting"}
+        world.gateway.answers.clear()
+        seconds.now += 61
+        until(lambda: len(world.events()) == 20)
+    assert world.alarm_names() == ["wrong_environment"]
+
+
+def test_a_pause_outlives_a_restart(world: World) -> None:
+    seconds = Seconds()
+    body = pay(world, "A-1")
+    world.gateway.answers[body["transaction_id"]] = GatewayRefused("default")
+    with working(world, monotonic=seconds):
+        world.notify(body)
+        until(lambda: world.alarm_names() == ["keys_refused"])
+        until(lambda: world.store.read(lambda unit: unit.merchants.get("default")))
+    with working(world, monotonic=seconds, threads=0) as worker:
+        assert worker.health().problems == {"default": "keys_refused"}
+
+
+def test_an_open_breaker_keeps_receipts_for_later(world: World) -> None:
+    seconds = Seconds()
+    bodies = [pay(world, f"A-{number}") for number in range(30)]
+    for body in bodies:
+        world.gateway.answers[body["transaction_id"]] = GatewayUnavailable("503")
+    with working(world, threads=1, monotonic=seconds) as worker:
+        for body in bodies:
+            world.notify(body)
+        until(lambda: not worker.health().ok)
+        assert len(world.gateway.asked) < 20
+        world.gateway.answers.clear()
+        until(
+            lambda: (
+                (seconds.__setattr__("now", seconds.now + 31), world.clock.pass_time(seconds=5))
+                and len(world.events()) == 30
+            )
+        )
+
+
+def test_claims_of_a_dead_process_of_this_machine_are_freed_at_the_start(world: World) -> None:
+    import socket
+
+    world.notify(pay(world, "A-1"))
+    dead = f"{socket.gethostname()}:{_dead_pid()}:aaaa"
+    assert len(world.claim(owner=dead)) == 1
+    with working(world):
+        until(lambda: world.types() == ["settled"])
+
+
+def test_claims_of_a_living_process_are_left_to_it(world: World) -> None:
+    import socket
+
+    world.notify(pay(world, "A-1"))
+    assert len(world.claim(owner=f"{socket.gethostname()}:{os.getppid()}:aaaa")) == 1
+    with working(world):
+        time.sleep(0.1)
+    assert world.events() == []
+
+
+def _dead_pid() -> int:
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(pid, 0)
+    return pid
+
+
+def test_stopping_gives_back_what_was_not_begun(world: World) -> None:
+    world.gateway.before_answer = lambda _asked: time.sleep(0.2)
+    with working(world, threads=1):
+        for number in range(5):
+            world.notify(pay(world, f"A-{number}"))
+        until(lambda: world.gateway.asked)
+    left = [state for state, _ in world.receipt_states()].count("waiting")
+    assert left >= 3
+    world.gateway.before_answer = lambda _asked: None
+    with working(world):
+        until(lambda: len(world.events()) == 5)
