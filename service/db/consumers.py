@@ -1,0 +1,104 @@
+"""Consumers: named readers of the log, each with a cursor."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+
+from service.db.tables import consumers
+from service.domain.delivery import Consumer
+from service.domain.records import ConsumerSpec
+from service.errors import NotFound
+
+if TYPE_CHECKING:
+    from service.db.unit import Unit
+
+_BY_NAME = select(consumers).where(consumers.c.name == bindparam("name"))
+_LOCKED = _BY_NAME.with_for_update()
+_MOVE = update(consumers).where(consumers.c.name == bindparam("which")).values(cursor=bindparam("position"))
+
+
+class Consumers:
+    """The rows of the consumers. Who changes what a consumer has outstanding locks its row first."""
+
+    def __init__(self, unit: "Unit") -> None:
+        self._unit = unit
+        self._connection = unit.connection
+
+    def get(self, name: str) -> Consumer:
+        """Return the consumer; raise NotFound."""
+        return self._one(self._connection.execute(_BY_NAME, {"name": name}).first(), name)
+
+    def lock(self, name: str) -> Consumer:
+        """Return the consumer, nobody else's until the transaction ends; raise NotFound."""
+        return self._one(self._connection.execute(_LOCKED, {"name": name}).first(), name)
+
+    def find(self, name: str) -> Consumer | None:
+        """Return the consumer, nobody else's until the transaction ends, or None."""
+        row = self._connection.execute(_LOCKED, {"name": name}).first()
+        return None if row is None else _consumer(row)
+
+    def all(self) -> list[Consumer]:
+        """Return every consumer, by name."""
+        return [
+            _consumer(row) for row in self._connection.execute(select(consumers).order_by(consumers.c.name))
+        ]
+
+    def named(self, names: tuple[str, ...]) -> list[Consumer]:
+        """Return those among *names* that there are."""
+        query = select(consumers).where(consumers.c.name.in_(names)).order_by(consumers.c.name)
+        return [_consumer(row) for row in self._connection.execute(query)]
+
+    def add(self, name: str, spec: ConsumerSpec, *, cursor: int) -> None:
+        """Make a consumer that has passed *cursor*."""
+        now = self._unit.now
+        row = {"name": name, "cursor": cursor, "paused": False, "start": spec.start, "created_at": now}
+        self._connection.execute(insert(consumers).values(**row, **self._changeable(spec)))
+
+    def change(self, name: str, spec: ConsumerSpec) -> None:
+        """Write *spec* over what the consumer was; its start and its cursor stay."""
+        self._connection.execute(
+            update(consumers).where(consumers.c.name == name).values(**self._changeable(spec))
+        )
+
+    def move(self, name: str, cursor: int) -> None:
+        """Set the last position that the consumer has passed."""
+        self._connection.execute(_MOVE, {"which": name, "position": cursor})
+
+    def pause(self, name: str, *, paused: bool) -> None:
+        """Stop or go on lending to the consumer."""
+        self._connection.execute(
+            update(consumers).where(consumers.c.name == name).values(paused=paused, updated_at=self._unit.now)
+        )
+
+    def remove(self, name: str) -> None:
+        """Forget the consumer; its deliveries are the caller's business."""
+        self._connection.execute(delete(consumers).where(consumers.c.name == name))
+
+    def _changeable(self, spec: ConsumerSpec) -> Mapping[str, Any]:
+        return {
+            "types": json.dumps(spec.types),
+            "merchants": json.dumps(spec.merchants),
+            "lease_seconds": spec.lease_seconds,
+            "max_attempts": spec.max_attempts,
+            "on_dead": spec.on_dead,
+            "updated_at": self._unit.now,
+        }
+
+    def _one(self, row: Row[Any] | None, name: str) -> Consumer:
+        if row is None:
+            raise NotFound("consumer", name)
+        return _consumer(row)
+
+
+def _consumer(row: Row[Any]) -> Consumer:
+    spec = ConsumerSpec(
+        types=tuple(json.loads(row.types)),
+        merchants=tuple(json.loads(row.merchants)),
+        start=row.start,
+        lease_seconds=row.lease_seconds,
+        max_attempts=row.max_attempts,
+        on_dead=row.on_dead,
+    )
+    return Consumer(row.name, spec, row.paused, row.cursor, row.created_at, row.updated_at)

@@ -1,0 +1,129 @@
+"""What operators do to a consumer: make, change, seek, redrive, discard, remove; each one unit of work.
+
+What may touch many rows does ``CUT`` of them and says whether it is done: the caller calls again. A process that
+dies in between leaves a consumer that reads again from further back, never one that skips something.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Final
+
+from service.domain.delivery import Change, DeliveryState
+from service.domain.position import Place
+from service.domain.records import ConsumerSpec
+from service.errors import RequestInvalid
+from service.flow.lease_edges import Unit
+
+CUT: Final = 500
+"""How many rows one unit of work changes at most, so that nobody waits long for the writer."""
+
+
+def put(unit: Unit, name: str, spec: ConsumerSpec, *, start: Place) -> bool:
+    """Make consumer *name*, or change it to *spec*; return whether it was made. *start* counts then only."""
+    known = unit.consumers.find(name)
+    if known is None:
+        unit.consumers.add(name, spec, cursor=cursor_of(unit, start, field="start"))
+    else:
+        unit.consumers.change(name, replace(spec, start=known.spec.start))
+    unit.deliveries.wake()
+    return known is None
+
+
+def free_followers(unit: Unit, name: str, *, after: int) -> int | None:
+    """Let events behind dead ones go, where dead ones do not hold; return where to go on, None when done."""
+    consumer = unit.consumers.lock(name)
+    if consumer.holds:
+        return None
+    dead = unit.deliveries.dead(name, positions=None, after=after, rows=CUT)
+    if unit.deliveries.release([row.id for row in dead], holds=False):
+        unit.deliveries.wake()
+    return dead[-1].position if len(dead) == CUT else None
+
+
+def pause(unit: Unit, name: str, *, paused: bool) -> None:
+    """Stop lending, or go on; raise NotFound."""
+    unit.consumers.lock(name)
+    unit.consumers.pause(name, paused=paused)
+    unit.deliveries.wake()
+
+
+def seek(unit: Unit, name: str, to: Place) -> bool:
+    """Set the cursor and drop every outstanding row but the dead ones; return whether it is done."""
+    target = cursor_of(unit, to, field="to")
+    if not _dropped(unit, name, dead_too=False):
+        return False
+    unit.consumers.move(name, target)
+    unit.deliveries.forget_leases(name)
+    unit.deliveries.wake()
+    return True
+
+
+def remove(unit: Unit, name: str) -> bool:
+    """Forget the consumer and all that is outstanding for it; return whether it is done."""
+    if not _dropped(unit, name, dead_too=True):
+        return False
+    unit.consumers.remove(name)
+    unit.deliveries.wake()
+    return True
+
+
+def redrive(unit: Unit, name: str, positions: Collection[int] | None) -> int:
+    """Have dead deliveries (None: all) lent again, attempts counted anew; return how many, ``CUT`` at most.
+
+    What lies before a cursor set back is lent when the cursor comes to it, in its order.
+    """
+    consumer = unit.consumers.lock(name)
+    rows = unit.deliveries.dead(name, positions=positions, after=0, rows=CUT)
+    ahead = [row.id for row in rows if row.position > consumer.cursor]
+    unit.deliveries.change(
+        [
+            Change(row.id, DeliveryState.HELD, lease=row.lease, attempt=0)
+            for row in rows
+            if row.position <= consumer.cursor
+        ]
+    )
+    unit.deliveries.release([row.id for row in rows], holds=consumer.holds, gone=ahead)
+    unit.deliveries.remove(ahead)
+    unit.deliveries.wake()
+    return len(rows)
+
+
+def discard(unit: Unit, name: str, positions: Collection[int] | None) -> int:
+    """Give dead deliveries (None: all) up and let the next event of their payments go; return how many."""
+    consumer = unit.consumers.lock(name)
+    rows = unit.deliveries.dead(name, positions=positions, after=0, rows=CUT)
+    ahead = [row for row in rows if row.position > consumer.cursor]
+    passed = [row.id for row in rows if row.position <= consumer.cursor]
+    unit.deliveries.release([row.id for row in rows], holds=consumer.holds, gone=[row.id for row in rows])
+    unit.deliveries.change([Change(row.id, DeliveryState.DISCARDED) for row in ahead])
+    unit.deliveries.remove(passed)
+    unit.deliveries.wake()
+    return len(rows)
+
+
+def cursor_of(unit: Unit, place: Place, *, field: str) -> int:
+    """Return the position that a reader from *place* has passed; raise RequestInvalid beyond the log's end."""
+    head = unit.log.last_position()
+    if place == "beginning":
+        return 0
+    if place == "now":
+        return head
+    if isinstance(place, int):
+        if place > head:
+            raise RequestInvalid(field, "lies beyond the end of the log")
+        return place
+    before = unit.events.position_before(place)
+    return head if before is None else before
+
+
+def _dropped(unit: Unit, name: str, *, dead_too: bool) -> bool:
+    """Drop a cut of the outstanding rows, the highest first; say whether none is left.
+
+    Until then the cursor steps back over what was dropped: it would be read again, not skipped.
+    """
+    consumer = unit.consumers.lock(name)
+    dropped, lowest = unit.deliveries.drop_last(name, dead_too=dead_too, rows=CUT)
+    if dropped < CUT or lowest is None:
+        return True
+    unit.consumers.move(name, min(consumer.cursor, lowest - 1))
+    return False
