@@ -8,7 +8,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from .values import (
     parse_time_text_or_none,
     time_text,
     time_text_or_none,
+    whole_second,
 )
 
 __all__ = [
@@ -37,8 +38,8 @@ __all__ = [
     "order_view",
 ]
 
-NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:midtrans-service:payment-event")
-"""Of every event id; it never changes."""
+NAMESPACE: Final = uuid.UUID("cb3a6b1c-3121-5743-b62e-fa966fa5de6d")
+"""Of every event id; it never changes. It is uuid5(NAMESPACE_URL, "urn:midtrans-service:payment-event")."""
 TYPE_PREFIX: Final = "midtrans.payment."
 DATA_SCHEMA: Final = "urn:midtrans-service:schema:payment:1"
 ID_VERSION: Final = 1
@@ -251,12 +252,12 @@ def make_event(
 ) -> PaymentEvent:
     """Return the event of the step from *previous* to *state*, whose ``sequence`` is already this event's.
 
-    Raises ValueError when the step makes no event: ask ``change`` first.
+    Raises ValueError when the step makes no event (ask ``change`` first) or *confirmed_at* has no zone.
     """
     suffix = change(previous, state)
     if suffix is None:
         raise ValueError("nothing changed that makes an event")
-    confirmed_at = confirmed_at.astimezone(UTC).replace(microsecond=0)
+    confirmed_at = whole_second(confirmed_at)
     occurred_at = _occurred_at(suffix, previous, state)
     currency = state.currency
     before_fee = state.amount_before_fee

@@ -198,8 +198,6 @@ def _required_text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if type(value) is not str:
         _refuse_type(body, name, "text")
-    if not value:
-        raise Unusable("empty_field", f"{name} is empty")
     return _usable(value, name)
 
 
@@ -238,6 +236,8 @@ def _refuse_type(body: Mapping[str, Any], name: str, wanted: str) -> NoReturn:
 
 
 def _usable(text: str, name: str) -> str:
+    if not text:
+        raise Unusable("empty_field", f"{name} is empty")
     if len(text) > MAX_TEXT:
         raise Unusable("too_long", f"{name} is longer than {MAX_TEXT} characters")
     if not is_storable(text):

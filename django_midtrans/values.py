@@ -69,11 +69,16 @@ def read_time(value: object) -> datetime | None:
         return None
 
 
-def time_text(moment: datetime) -> str:
-    """Return *moment* in UTC with ``Z``, cut to the second; raise ValueError when it has no zone."""
+def whole_second(moment: datetime) -> datetime:
+    """Return *moment* in UTC, cut to the second; raise ValueError when it has no zone."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def time_text(moment: datetime) -> str:
+    """Return *moment* in UTC with ``Z``, cut to the second; raise ValueError when it has no zone."""
+    return whole_second(moment).replace(tzinfo=None).isoformat() + "Z"
 
 
 def time_text_or_none(moment: datetime | None) -> str | None:

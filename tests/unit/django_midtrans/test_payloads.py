@@ -109,7 +109,11 @@ def test_every_payment_type_and_every_status_has_a_story() -> None:
 
 def test_no_two_stories_share_a_payment() -> None:
     first = [story.values[0]["steps"][0]["body"] for story in STORIES]  # type: ignore[index,call-overload]
-    assert len({body["transaction_id"] for body in first}) == len({body["order_id"] for body in first}) == len(first)
+    assert (
+        len({body["transaction_id"] for body in first})
+        == len({body["order_id"] for body in first})
+        == len(first)
+    )
 
 
 SAMPLES = {

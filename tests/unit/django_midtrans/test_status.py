@@ -1,5 +1,10 @@
 """Every word and every ordered pair of statuses."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from django_midtrans.status import (
@@ -160,3 +165,21 @@ def test_midtrans_words_are_read(word: str, fraud: str | None, expected: str) ->
 )
 def test_an_unknown_word_is_none_and_never_a_guess(word: str, fraud: str | None) -> None:
     assert read_status(word, fraud) is None
+
+
+def run_generate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).parents[3] / "docs" / "generate.py"
+    return subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_page_in_the_docs_is_what_the_table_says() -> None:
+    checked = run_generate("--check")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_diagram_shows_every_documented_step_and_no_other() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "states.md").read_text()
+    drawn = set(re.findall(r"^    (\w+) --> (\w+)$", page, re.MULTILINE))
+    assert drawn == {(known.value, seen.value) for known, after in STEPS.items() for seen in after}

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Write docs/states.md from the state table; with --check, say whether it is up to date and write nothing."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the checkout is not
+
+from django_midtrans.status import (  # noqa: E402
+    ANY_FRAUD_STATUS,
+    OUTCOME_OF,
+    STATUS_OF,
+    STEPS,
+    Outcome,
+    PaymentStatus,
+    Relation,
+    relation,
+)
+
+STATES = ROOT / "docs" / "states.md"
+COLOURS = {
+    Outcome.OPEN: "#fff3c4,stroke:#b7791f",
+    Outcome.PAID: "#c6f6d5,stroke:#2f855a",
+    Outcome.UNPAID: "#e2e8f0,stroke:#4a5568",
+    Outcome.RETURNED: "#fed7d7,stroke:#c53030",
+}
+SIGNS = {Relation.NEXT: "next", Relation.SAME: "same", Relation.BEHIND: "·", Relation.CONTRADICTION: "✗"}
+TEMPLATE = """\
+# States of a payment
+
+Made by `python docs/generate.py` from `django_midtrans/status.py`; a test fails when the two differ.
+
+## Documented direct steps
+
+Skipping is normal: whatever is reachable in one or more steps may be seen next, and the first status seen may
+be any. Sources: docs.midtrans.com `docs/transaction-status-cycle`, `reference/transaction-status`.
+
+```mermaid
+{diagram}
+```
+
+## Midtrans' words
+
+Compared without regard to capitals. A word, or a pair of words, that is not here changes nothing: it is alarmed
+and asked for again.
+
+{words}
+
+`deny` is *reversed* in place of *denied* when the answer has a settlement_time, when the history says settled, or
+on Permata VA, Mandiri bill and Indomaret, whose only denial is a reversal.
+
+## Every pair
+
+A row is what is known, a column what Midtrans says now. *next* is applied; `·` is behind: late, never applied;
+`✗` is a contradiction: asked again, and true after three equal answers over at least ten minutes, with
+`irregular: true` in its event. With equal status the amounts decide: more refunded, charged back or confirmed by
+the bank is next, less is behind, another amount is a contradiction, all else is the same.
+
+{matrix}
+"""
+
+
+def diagram() -> str:
+    """Return the steps as a mermaid state diagram, coloured by outcome."""
+    lines = ["stateDiagram-v2", "    [*] --> pending"]
+    for status, after in STEPS.items():
+        lines += [f"    {status} --> {target}" for target in PaymentStatus if target in after]
+        lines += [] if after else [f"    {status} --> [*]"]
+    lines += [f"    classDef {outcome} fill:{colour}" for outcome, colour in COLOURS.items()]
+    lines += [f"    class {status} {outcome}" for status, outcome in OUTCOME_OF.items()]
+    return "\n".join(lines)
+
+
+def words() -> str:
+    """Return the table of transaction_status and fraud_status."""
+    rows = ["| transaction_status | fraud_status | status | outcome |", "|---|---|---|---|"]
+    for (word, fraud), status in STATUS_OF.items():
+        shown = {None: "absent", ANY_FRAUD_STATUS: "any"}.get(fraud, f"`{fraud}`")
+        rows.append(f"| `{word}` | {shown} | {status} | {OUTCOME_OF[status]} |")
+    return "\n".join(rows)
+
+
+def matrix() -> str:
+    """Return the relation of every ordered pair."""
+    rows = ["| known \\ seen | " + " | ".join(PaymentStatus) + " |", "|---" * (len(PaymentStatus) + 1) + "|"]
+    for known in PaymentStatus:
+        signs = (SIGNS[relation(known, seen)] for seen in PaymentStatus)
+        rows.append(f"| **{known}** | " + " | ".join(signs) + " |")
+    return "\n".join(rows)
+
+
+def states_page() -> str:
+    """Return the whole of docs/states.md."""
+    return TEMPLATE.format(diagram=diagram(), words=words(), matrix=matrix())
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or check it; return the exit code."""
+    page = states_page()
+    if "--check" not in arguments:
+        STATES.write_text(page, encoding="utf-8")
+        return 0
+    if STATES.is_file() and STATES.read_text(encoding="utf-8") == page:
+        return 0
+    sys.stderr.write("docs/states.md is not what the state table says; run: python docs/generate.py\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
