@@ -27,7 +27,7 @@ class Metrics:
     """Every counter, histogram and gauge of one service, in a registry of its own.
 
     Labels come from settings and fixed tables, never from what a stranger sent: a merchant that is not
-    configured counts under ``-``.
+    configured counts under ``unknown``.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
-"""Read once, refused early: the only place that looks at the environment.
+"""Read once, refused early: no other module looks at the environment.
 
 Settings come from the environment (``SERVICE_*``, and ``MIDTRANS_*`` for the merchant ``default``) and from
 the TOML file that ``SERVICE_CONFIG`` names. All that is wrong is said at once, and nothing starts.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,11 @@ class Configuration:
     trusted_proxies: str = "127.0.0.1"
     shutdown_timeout_s: float = 4.0
     warnings: tuple[str, ...] = ()
+
+
+def from_environment() -> Configuration:
+    """Return the settings of this process; see `load`."""
+    return load(os.environ)
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -151,6 +157,8 @@ def _merchants(
     folder = path.parent if path else Path()
     described = {
         name: sources.with_key_files(f"merchants.{name}", values, folder, problems)
+        if isinstance(values, dict)
+        else values
         for name, values in tables.get("merchants", {}).items()
     }
     found = [
