@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from service.db.faults import Fault, TransactionLost, classify
 from service.db.topic import Topic
@@ -122,9 +123,14 @@ def _savepoint(connection: Connection) -> Iterator[None]:
         yield
     except BaseException as error:
         if classify(error) is Fault.OWN:
-            if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr] # sqlite3's
-                raise TransactionLost from error
-            connection.exec_driver_sql("ROLLBACK TO unit")
-            connection.exec_driver_sql("RELEASE unit")
+            _leave(connection, "ROLLBACK TO unit", "RELEASE unit")
         raise
-    connection.exec_driver_sql("RELEASE unit")
+    _leave(connection, "RELEASE unit")
+
+
+def _leave(connection: Connection, *statements: str) -> None:
+    try:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    except DBAPIError as error:  # there is no savepoint any more: what ran before it is undone as well
+        raise TransactionLost from error

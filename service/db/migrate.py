@@ -7,8 +7,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 
 from service.db.engine import create_file, database_file, reader_engine, writer_engine
+from service.db.faults import describe
 from service.errors import SettingsInvalid
 
 _SCRIPTS = Path(__file__).with_name("migrations")
@@ -21,7 +23,10 @@ def upgrade(url: str, revision: str = "head") -> None:
     All steps are one transaction that begins before the present revision is read: a crash leaves the schema as it
     was, and of several processes that start at once one migrates while the others wait.
     """
-    create_file(url)
+    try:
+        path = create_file(url)
+    except OSError as error:
+        raise SettingsInvalid(f"{database_file(url)} cannot be made: {error.strerror}") from error
     engine = writer_engine(url, busy_timeout_ms=_WAIT_MS)
     try:
         with engine.begin() as connection:
@@ -29,7 +34,9 @@ def upgrade(url: str, revision: str = "head") -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
     except CommandError as error:
-        raise SettingsInvalid(f"{database_file(url)} cannot be migrated: {error}") from error
+        raise SettingsInvalid(f"{path} cannot be migrated: {error}") from error
+    except DBAPIError as error:
+        raise SettingsInvalid(f"{path} cannot be migrated: {describe(error)}") from error
     finally:
         engine.dispose()
 
@@ -63,6 +70,8 @@ def _present(url: str) -> str | None:
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
+    except DBAPIError as error:
+        raise SettingsInvalid(f"{database_file(url)} cannot be read: {describe(error)}") from error
     finally:
         engine.dispose()
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -57,12 +57,17 @@ class Receipts:
         for receipt in new:
             firsts.setdefault(_key(receipt), receipt)
         ids = self._insert(firsts) if firsts else {}
-        repeats = [one for one in new if firsts[_key(one)] is not one or ids[_key(one)] != one.id]
-        if repeats:
-            self._count_repeats(ids[_key(one)] for one in repeats)
-            self._resume({ids[_key(one)] for one in repeats if one.state is ReceiptState.WAITING})
-        again = {one.id for one in repeats}
-        return [StoredReceipt(ids[_key(one)], duplicate=one.id in again) for one in new]
+        added = {key for key, first in firsts.items() if ids[key] == first.id}
+        stored, repeats = [], []
+        for receipt in new:
+            key = _key(receipt)
+            stored.append(StoredReceipt(ids[key], duplicate=key not in added))
+            if key in added:
+                added.remove(key)  # the next one like it is a repeat
+            else:
+                repeats.append(receipt)
+        self._note(repeats, ids)
+        return stored
 
     def reopen(self, ids: Collection[UUID]) -> int:
         """Set held and ended receipts going again, due now; return how many. Waiting ones are left alone."""
@@ -87,13 +92,15 @@ class Receipts:
         found = self._connection.execute(query.where(_KEY.in_(keys)))
         return {(row.merchant, row.kind, row.digest): row.id for row in found}
 
-    def _count_repeats(self, ids: Iterable[UUID]) -> None:
-        rows = [{"first": id_, "times": times} for id_, times in Counter(ids).items()]
-        self._connection.execute(_COUNT_REPEATS, rows)
-
-    def _resume(self, ids: Collection[UUID]) -> None:
-        if ids:
-            self._set_going(ids, [state.value for state in HELD])
+    def _note(self, repeats: Sequence[NewReceipt], ids: Mapping[_Key, UUID]) -> None:
+        """Count *repeats* of what *ids* holds; a held receipt goes on if its repeat would be waiting."""
+        if not repeats:
+            return
+        times = Counter(ids[_key(one)] for one in repeats)
+        self._connection.execute(_COUNT_REPEATS, [{"first": id_, "times": n} for id_, n in times.items()])
+        waiting = {ids[_key(one)] for one in repeats if one.state is ReceiptState.WAITING}
+        if waiting:
+            self._set_going(waiting, [state.value for state in HELD])
 
     def _set_going(self, ids: Collection[UUID], states: Collection[str]) -> int:
         reopened = self._connection.execute(

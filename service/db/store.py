@@ -152,7 +152,7 @@ class Store:
                 probe = self._probe = Future()
                 probe.set_running_or_notify_cancel()  # shared: one caller that goes must not take it along
                 self._probed_at = time.monotonic()
-                self._writer.submit(Task(probe, _touch), always=True)
+                self._writer.submit(Task(probe, _try), always=True)
             return probe
 
 
@@ -162,5 +162,5 @@ def _open_log(unit: Unit) -> str:
     return epoch
 
 
-def _touch(unit: Unit) -> None:
-    unit.log.touch()
+def _try(unit: Unit) -> None:
+    unit.log.probe()

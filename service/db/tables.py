@@ -52,7 +52,9 @@ receipts = Table(
     Column("reason", Text),
     Column("due_at", UtcTime),  # when to ask (again); only while waiting
     Column("fence", BigInteger),  # the claim that will answer it
-    Column("repeat", Boolean, nullable=False, default=False),  # asked in the lane of repeats (domain/limits.py)
+    Column(
+        "repeat", Boolean, nullable=False, default=False
+    ),  # asked in the lane of repeats (domain/limits.py)
     Column("answers", Integer, nullable=False, default=0),  # answers that left it open
     Column("failures", Integer, nullable=False, default=0),  # questions without an answer, in a row
     Column("seen_status", Text),  # what the last answer said, how often in a row, since when
@@ -198,6 +200,9 @@ log = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row: 1
     Column("epoch", Text, nullable=False),
     Column("last_position", BigInteger, nullable=False),
+    Column(
+        "probes", BigInteger, nullable=False, default=0
+    ),  # writing an unchanged row would not reach the disk
     Column("created_at", UtcTime, nullable=False),
 )
 

@@ -163,6 +163,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("epoch", sa.Text(), nullable=False),
         sa.Column("last_position", sa.BigInteger(), nullable=False),
+        sa.Column("probes", sa.BigInteger(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_log"),
     )
