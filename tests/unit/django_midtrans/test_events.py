@@ -258,7 +258,8 @@ def test_the_id_says_what_happened_and_not_when_or_how_often_we_looked() -> None
 
 
 def history_ids(words: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
-    ids, state = [], None
+    ids: list[str] = []
+    state: PaymentState | None = None
     for word, changes in words:
         previous, state = state, step(state, word, **changes)
         ids.append(event(previous, state).id)

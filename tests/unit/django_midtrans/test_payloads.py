@@ -20,22 +20,21 @@ from django_midtrans.notification import (
 from django_midtrans.payment import (
     PaymentFacts,
     PaymentState,
-    Relation,
     alarms_of,
     compare,
     merge,
     problem_of,
     read_facts,
 )
-from django_midtrans.status import OUTCOME_OF, PaymentStatus
+from django_midtrans.status import OUTCOME_OF, PaymentStatus, Relation
 
 FOLDER = Path(__file__).parents[2] / "payloads"
 KEY = "SB-Mid-server-test"  # the placeholder of Midtrans' own fixtures
-STORIES = [
-    pytest.param(story, id=f"{file.stem}-{story['name']}")
+STORIES: dict[str, dict[str, Any]] = {
+    f"{file.stem}-{story['name']}": story
     for file in sorted(FOLDER.glob("*.json"))
-    for story in json.loads(file.read_text())["stories"]
-]
+    for story in json.loads(file.read_text(encoding="utf-8"))["stories"]
+}
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -67,7 +66,7 @@ def event_of(previous: PaymentState | None, state: PaymentState, facts: PaymentF
     )
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 def test_each_story_makes_the_reviewed_events(story: dict[str, Any]) -> None:
     state: PaymentState | None = None
     for step in story["steps"]:
@@ -88,7 +87,7 @@ def test_each_story_makes_the_reviewed_events(story: dict[str, Any]) -> None:
         assert {name: event["data"][name] for name in step["event"]["data"]} == step["event"]["data"]
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 def test_each_story_told_backwards_ends_in_the_same_status(story: dict[str, Any]) -> None:
     """Late notifications never undo what is known."""
     seen = [facts_of(step["body"]) for step in story["steps"] if step["problem"] is None]
@@ -98,7 +97,7 @@ def test_each_story_told_backwards_ends_in_the_same_status(story: dict[str, Any]
 
 
 def test_every_payment_type_and_every_status_has_a_story() -> None:
-    events = [step["event"] for story in STORIES for step in story.values[0]["steps"] if step["event"]]  # type: ignore[index,call-overload]
+    events = [step["event"] for story in STORIES.values() for step in story["steps"] if step["event"]]
     assert {event["data"]["status"] for event in events} == {status.value for status in PaymentStatus}
     assert {event["data"]["payment_type"] for event in events} == {
         *("credit_card", "bank_transfer", "echannel", "gopay", "qris", "shopeepay", "ovo", "dana", "cstore"),
@@ -108,7 +107,7 @@ def test_every_payment_type_and_every_status_has_a_story() -> None:
 
 
 def test_no_two_stories_share_a_payment() -> None:
-    first = [story.values[0]["steps"][0]["body"] for story in STORIES]  # type: ignore[index,call-overload]
+    first = [story["steps"][0]["body"] for story in STORIES.values()]
     assert (
         len({body["transaction_id"] for body in first})
         == len({body["order_id"] for body in first})

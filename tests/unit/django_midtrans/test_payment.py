@@ -170,20 +170,21 @@ def test_an_unreadable_amount_is_said_so(amount: object) -> None:
     assert unreadable.value.field == "gross_amount"
 
 
-ODD = (None, True, 12, [], {}, [None, 3, {}, {"refund_amount": []}])
+ODD: tuple[object, ...] = (None, True, 12, [], {}, [None, 3, {}, {"refund_amount": []}])
 
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize(
-    ("sent", "read"),
+    "name",
     [
-        *[(name, name) for name in ("order_id", "transaction_id", "merchant_id", "payment_type", "currency")],
-        *[(name, name) for name in ("fraud_status", "signature_key", "transaction_time", "expiry_time")],
+        *("order_id", "transaction_id", "merchant_id", "payment_type", "currency"),
+        *("fraud_status", "signature_key", "transaction_time", "expiry_time"),
     ],
 )
-def test_an_odd_type_in_an_optional_field_counts_as_not_said(sent: str, read: str, odd: object) -> None:
-    said = facts(**{sent: odd})
-    assert getattr(said, read) is None
+def test_an_odd_type_in_an_optional_field_counts_as_not_said(name: str, odd: object) -> None:
+    changes: dict[str, Any] = {name: odd}
+    said = facts(**changes)
+    assert getattr(said, name) is None
     assert said.status is PaymentStatus.SETTLED
 
 
