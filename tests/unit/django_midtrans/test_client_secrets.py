@@ -241,3 +241,22 @@ def test_a_secret_is_masked_before_the_text_is_cut() -> None:
 
 def test_a_percent_encoded_secret_is_masked_too() -> None:
     assert masked(f"?k={quote(CLIENT_KEY, safe='')}", (CLIENT_KEY,)) == f"?k={MASK}"
+
+
+def test_a_proxy_is_told_the_host_and_nothing_of_the_card(caplog: pytest.LogCaptureFixture) -> None:
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                received.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        with httpx.Client(proxy=f"http://127.0.0.1:{listener.getsockname()[1]}") as ours:
+            error = outcome_of(CALLS[0], "https://api.example", http_client=ours)
+        thread.join(5)
+    assert received[0].startswith(b"CONNECT api.example:443 ")
+    refuse_secrets(received[0].decode() + shown_by(error) + shown_in(caplog))
