@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import select
@@ -172,18 +174,35 @@ class World:
         return [name for name, _ in self.alarms]
 
 
+@cache
+def _template() -> bytes:
+    """Return a migrated database: once a process, since migrating takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "template.db"
+        upgrade(f"sqlite+pysqlite:///{path}")
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        return path.read_bytes()
+
+
+def migrated(path: Path) -> Path:
+    """Make a database of the present schema at *path*."""
+    path.write_bytes(_template())
+    return path
+
+
 @contextmanager
-def make_world(folder: Path, *, waits: Waits | None = None) -> Iterator[World]:
+def make_world(folder: Path, *, waits: Waits | None = None, key: str = KEY) -> Iterator[World]:
     """Make a world whose database is in *folder*."""
     clock = Clock()
-    url = f"sqlite+pysqlite:///{folder / 'world.db'}"
-    upgrade(url)
+    url = f"sqlite+pysqlite:///{migrated(folder / 'world.db')}"
     store = Store(url, clock=clock)
     store.start()
     midtrans = InMemoryMidtrans(clock)
-    account = midtrans.account(KEY)
+    account = midtrans.account(key)
     gateway = FakeGateway(account, clock)
-    merchants = {"default": Merchant("default", (KEY,))}
+    merchants = {"default": Merchant("default", (key,))}
     alarms: list[tuple[str, dict[str, object]]] = []
 
     def sound(alarm: str, *, merchant: str, **facts: object) -> None:
@@ -200,8 +219,6 @@ def make_world(folder: Path, *, waits: Waits | None = None) -> Iterator[World]:
     oddities = NoOddities()
     receiver = Receiver(merchants, receipts=store, oddities=oddities)
     try:
-        yield World(
-            store, clock, midtrans, account, gateway, confirmer, receiver, oddities, alarms
-        )
+        yield World(store, clock, midtrans, account, gateway, confirmer, receiver, oddities, alarms)
     finally:
         store.close()
