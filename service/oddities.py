@@ -44,11 +44,19 @@ class Later(Protocol):
 class OddityRings:
     """The newest oddities of each merchant and reason, on their way to the store. Safe under threads.
 
-    `keep` never waits, never fails and starts the writing by itself; `close` writes what is left.
+    `keep` never waits and starts the writing by itself; `close` writes what is left. *on_keep* counts.
     """
 
-    def __init__(self, writer: Writer, *, later: Later | None = None, pause_s: float = PAUSE_S) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        on_keep: Callable[[Oddity], None] | None = None,
+        later: Later | None = None,
+        pause_s: float = PAUSE_S,
+    ) -> None:
         self._writer = writer
+        self._on_keep = on_keep
         self._later = later or _after
         self._pause_s = pause_s
         self._rings: dict[tuple[str, str], deque[Oddity]] = {}
@@ -66,6 +74,8 @@ class OddityRings:
 
         Merchant and reason must come from a bounded set of names, never from what was posted.
         """
+        if self._on_keep is not None:
+            self._on_keep(oddity)
         with self._lock:
             self._put(oddity, newest=True)
         self._schedule()

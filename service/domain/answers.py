@@ -156,8 +156,9 @@ def refusal(happened: Happened, detail: str = "") -> Answer:
 
 def clean(text: str, longest: int = _LONGEST_DETAIL) -> str:
     """Return *text* as one line of printable ASCII, at most *longest* characters."""
-    cleaned = _UNCLEAN.sub("?", text[: longest + 1])
-    return cleaned if len(cleaned) <= longest else cleaned[: longest - 3] + "..."
+    if len(text) > longest:
+        text = text[: longest - 3] + "..."
+    return _UNCLEAN.sub("?", text)
 
 
 def as_markdown() -> str:

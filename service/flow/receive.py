@@ -19,8 +19,6 @@ from service.domain.receiving import UNKNOWN_MERCHANT, Arrival, DashboardTest, K
 from service.domain.records import NewReceipt, Oddity, StoredReceipt
 from service.errors import StoreError, StoreOverloaded
 
-ODDITY_BODY_BYTES: Final = 16 * 1024
-
 _NO_ODDITY: Final = frozenset({Happened.OVERLOADED, Happened.NOT_STORED})
 _LINES_PER_S: Final = 20
 _SECOND: Final = timedelta(seconds=1)
@@ -124,7 +122,7 @@ class Receiver:
                 source_address=arrival.source_address,
                 path=arrival.path,
                 headers=arrival.headers,
-                body=arrival.raw[:ODDITY_BODY_BYTES],
+                body=arrival.raw,
                 size=arrival.size,
                 detail=clean(detail),
             )
@@ -177,7 +175,7 @@ class LineLimit:
     def unsaid(self, merchant: str, happened: Happened, now: datetime) -> int | None:
         """Return how many lines were left out since the last one; None to leave this one out too."""
         since, count = self._seen.get((merchant, happened), (now, 0))
-        if now - since >= _SECOND:
+        if abs(now - since) >= _SECOND:  # a clock that was set back starts anew as well
             self._seen[merchant, happened] = (now, 1)
             return max(0, count - self._per_s)
         self._seen[merchant, happened] = (since, count + 1)

@@ -124,7 +124,9 @@ class Running:
     @contextmanager
     def connect(self) -> Iterator["Client"]:
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as sock:
-            yield Client(sock)
+            client = Client(sock)
+            yield client
+            client.close()
 
 
 @dataclass
@@ -158,6 +160,9 @@ class Client:
             headers[name] = value
         length = 0 if head else int(headers["content-length"])
         return Response(int(line.split()[1]), headers, self._file.read(length))
+
+    def close(self) -> None:
+        self._file.close()
 
     def is_closed_by_server(self) -> bool:
         return self._file.read(1) == b""
@@ -449,7 +454,7 @@ NOT_JSON = {
 def test_what_is_no_json_object_as_text_is_400(server: Running, body: bytes) -> None:
     response = server.post(body)
     assert (response.status, response.json["error"]) == (400, "not_json")
-    assert server.oddities.kept[0].body == body[: 16 * 1024]
+    assert server.oddities.kept[0].body == body
 
 
 def test_gzip_without_saying_so_is_400(server: Running) -> None:
