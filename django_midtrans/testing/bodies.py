@@ -80,9 +80,10 @@ def status(payment: Transaction, *, merchant_id: str, server_key: str, signs_cha
 def charge(payment: Transaction, *, merchant_id: str) -> Body:
     """Return what POST charge answers; no answer to a charge carries a signature."""
     code = "201" if payment.challenged else _NOTIFIED_CODE.get(payment.status, "200")
-    word = "denied" if payment.status == "deny" else "created"
+    denied = payment.status == "deny"
+    message = "Denied by the bank" if denied else f"Success, {payment.payment_type} transaction is created"
     return {
-        **_common(payment, merchant_id, code, f"Success, {payment.payment_type} transaction is {word}"),
+        **_common(payment, merchant_id, code, message),
         **_state(payment),
         **payment.offered,
     }
