@@ -69,8 +69,8 @@ class Console:
     def alarm(self, entry: EventDict) -> str:
         """Show what a person must look at, and what to do."""
         facts = self._facts(entry, {"alarm", "to_do"})
-        to_do = plain(_text(entry, "to_do"))
-        name = self._paint(f"{BOLD};{RED}", f"! ALARM {plain(_text(entry, 'alarm'))}")
+        to_do = _text(entry, "to_do")
+        name = self._paint(f"{BOLD};{RED}", f"! ALARM {_text(entry, 'alarm')}")
         return f"{name}  {facts}\n{' ' * 10}{to_do}"
 
     def _other(self, entry: EventDict) -> str:
@@ -79,8 +79,8 @@ class Console:
         return f"{self._paint(COLOUR_OF_LEVEL.get(level, ''), name)}  {self._facts(entry, set())}".rstrip()
 
     def _step(self, label: str, colour: str, entry: EventDict, detail: str) -> str:
-        order = plain(_text(entry, "order_id") or "-")
-        merchant = plain(_text(entry, "merchant"))
+        order = _text(entry, "order_id") or "-"
+        merchant = _text(entry, "merchant")
         whose = "" if merchant in {"", "default"} else self._paint(DIM, f"  [{merchant}]")
         return f"{self._paint(colour, label.ljust(LABEL_WIDTH))}{order.ljust(ORDER_WIDTH)}  {detail}{whose}"
 
@@ -115,7 +115,7 @@ def plain(text: str) -> str:
 
 def _text(entry: EventDict, name: str) -> str:
     value = entry.get(name)
-    return "" if value is None else str(value)
+    return "" if value is None else plain(str(value))
 
 
 def _clock(timestamp: str) -> str:
