@@ -111,11 +111,7 @@ def read_facts(body: Mapping[str, Any]) -> PaymentFacts:
     channel = _channel(body, payment_type)
     settlement_time = read_time(body.get("settlement_time"))
     status = read_status(word, fraud_status)
-    if (
-        status is DENIED
-        and word.lower() == "deny"
-        and (settlement_time or is_reversible(payment_type, channel))
-    ):
+    if status is DENIED and (settlement_time or is_reversible(payment_type, channel)):
         status = REVERSED
     amount = _amount(body)
     refunds, all_read = read_refunds(body.get("refunds"))

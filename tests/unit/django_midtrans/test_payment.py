@@ -353,6 +353,14 @@ def test_a_settlement_then_a_denial_is_next() -> None:
     assert compare(known("deny", settlement_time="2026-03-02 10:00:00"), facts("deny")) is Relation.SAME
 
 
+def test_a_denial_by_the_fraud_check_is_read_like_the_word() -> None:
+    assert facts("settlement", fraud_status="deny").status is PaymentStatus.DENIED
+    assert (
+        facts("settlement", fraud_status="deny", settlement_time="2026-03-02 10:00:00").status == "reversed"
+    )
+    assert merge(known("settlement"), facts("settlement", fraud_status="deny")).status == "reversed"
+
+
 def test_who_was_not_settled_is_denied() -> None:
     assert compare(known("capture"), facts("deny")) is Relation.CONTRADICTION
     assert merge(known("pending"), facts("deny")).status is PaymentStatus.DENIED
