@@ -1,0 +1,188 @@
+"""Wires settings, database, gateway, threads and HTTP; the only place that reads the clock."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import structlog
+from fastapi import FastAPI
+
+from django_midtrans import __version__
+from service.alarms import Alarms
+from service.api.app import create_api
+from service.api.auth import ensure_operator_token
+from service.api.context import ApiContext
+from service.api.notifications import App, NotificationEndpoint, Receive, Scope, Send
+from service.api.notifications_openapi import notification_paths
+from service.db.store import Store
+from service.domain.merchant import by_name
+from service.domain.pace import Asked
+from service.flow.confirm import Confirmer
+from service.flow.edges import Clock
+from service.flow.receive import Receiver
+from service.gateway import Gateway
+from service.metrics import Metrics
+from service.oddities import OddityRings
+from service.settings import Configuration
+from service.worker import Worker
+
+log = structlog.get_logger()
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Service:
+    """Everything in one process: receiver, worker, API. The database must have been migrated.
+
+    *on_broken* is called once when the database file cannot be trusted any more: the process should answer what
+    waits and exit.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        clock: Clock = utc_now,
+        on_broken: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self.metrics = Metrics()
+        self.alarms = Alarms(self.metrics)
+        self._on_broken = on_broken
+        self._merchants = by_name(configuration.merchants)
+        self.store = Store(
+            configuration.database_url,
+            clock=clock,
+            queue_limit=configuration.receiving.queue_limit,
+            on_broken=self._broken,
+            on_commit=self._committed,
+        )
+        self._gateway = Gateway(
+            self._merchants, clock=clock, connections=max(1, configuration.worker_threads)
+        )
+        self.worker = Worker(
+            store=self.store,
+            confirmer=Confirmer(
+                merchants=self._merchants,
+                gateway=self._gateway,
+                store=self.store,
+                alarm=self.alarms.sound,
+                waits=configuration.waits,
+                jitter=random.random,
+            ),
+            merchants=configuration.merchants,
+            limits=configuration.limits,
+            threads=configuration.worker_threads,
+            alarm=self.alarms.sound,
+            observe=self._observe,
+        )
+        self._oddities = OddityRings(self.store)
+        self.new_operator_token: str | None = None
+        """The operator token that `start` made, to be shown once."""
+        self.api = self._make_api()
+        self.asgi: App = _with_lifespan(self._make_receiver(clock).before(self.api), self)
+
+    def start(self) -> None:
+        """Open the store, make what the settings name, begin to confirm.
+
+        Raises SettingsInvalid when the database has not been migrated, StoreError when it cannot be written.
+        """
+        self.store.start()
+        self.new_operator_token = ensure_operator_token(
+            self.store, self.configuration.data_dir, self.configuration.operator_token
+        )
+        self.worker.start()
+        self._watch()
+
+    def drain(self) -> None:
+        """Let waiting lease calls go, so that the server can close; called on the event loop."""
+        self.api.state.bell.close()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End the questions under way as far as time allows, commit what waits, let go of the file."""
+        left_s = self.configuration.shutdown_timeout_s if timeout_s is None else timeout_s
+        self.worker.stop(left_s / 2)
+        self._oddities.close()
+        self.store.close(left_s / 2)
+        self._gateway.close()
+
+    def _make_receiver(self, clock: Clock) -> NotificationEndpoint:
+        receiving = self.configuration.receiving
+        return NotificationEndpoint(
+            Receiver(self._merchants, receipts=self.store, oddities=self._oddities),
+            clock=clock,
+            metrics=self.metrics,
+            max_body_bytes=receiving.max_body_bytes,
+            body_timeout_s=receiving.body_timeout_s,
+        )
+
+    def _make_api(self) -> FastAPI:
+        return create_api(
+            ApiContext(
+                store=self.store,
+                metrics=self.metrics,
+                alarms=self.alarms,
+                operator_token=self.configuration.operator_token,
+                parts=self._parts,
+                more_paths=notification_paths,
+                version=__version__,
+            )
+        )
+
+    def _parts(self) -> Mapping[str, str | None]:
+        health = self.worker.health()
+        problems = ", ".join(f"{name}: {problem}" for name, problem in health.problems.items())
+        return {"worker": problems or None}
+
+    def _watch(self) -> None:
+        self.metrics.writer_waiting.set_function(lambda: self.store.waiting)
+        self.metrics.worker_up.set_function(lambda: float(self.worker.health().ok))
+
+    def _observe(self, merchant: str, asked: Asked, *, seconds: float) -> None:
+        self.metrics.questions.labels(merchant, asked.value).inc()
+        self.metrics.question_seconds.observe(seconds)
+
+    def _committed(self, size: int, seconds: float) -> None:
+        self.metrics.commit_size.observe(size)
+        self.metrics.commit_seconds.observe(seconds)
+
+    def _broken(self, error: BaseException) -> None:
+        self.alarms.sound("store_broken", merchant="*", why=str(error))
+        if self._on_broken is not None:
+            self._on_broken(error)
+
+
+def build(
+    configuration: Configuration,
+    *,
+    clock: Clock = utc_now,
+    on_broken: Callable[[BaseException], None] | None = None,
+) -> Service:
+    """Return the service for *configuration*, not started yet: its `asgi` starts and stops it by lifespan."""
+    return Service(configuration, clock=clock, on_broken=on_broken)
+
+
+def _with_lifespan(app: App, service: Service) -> App:
+    """Return *app*, started and stopped with the server; both happen off the event loop, which stays free."""
+
+    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        await receive()
+        try:
+            await asyncio.to_thread(service.start)
+        except Exception as error:
+            log.exception("start_failed")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(service.stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return asgi
