@@ -25,7 +25,7 @@ Hold = Callable[[Store], Any]
 MakeReceipt = Callable[..., NewReceipt]
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818  (says what happened)
     """What a unit of work raises in these tests."""
 
 
@@ -95,9 +95,12 @@ async def test_a_commit_wakes_a_loop_once(
     loop = asyncio.get_running_loop()
     calls: list[object] = []
     plain = loop.call_soon_threadsafe
-    monkeypatch.setattr(
-        loop, "call_soon_threadsafe", lambda *args, **kwargs: (calls.append(args), plain(*args, **kwargs))[1]
-    )
+
+    def counting(*args: Any) -> asyncio.Handle:
+        calls.append(args)
+        return plain(*args)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counting)
     with hold(store):
         futures: list[asyncio.Future[Any]] = [store.receive(make_receipt()) for _ in range(50)]
         futures += [store.write_async(add_order(str(number))) for number in range(20)]
