@@ -187,8 +187,6 @@ def read_status(transaction_status: str, fraud_status: str | None) -> PaymentSta
     if without_fraud is not None:
         return without_fraud
     fraud = None if fraud_status is None else fraud_status.lower()
-    if fraud == ANY_FRAUD_STATUS:
-        return None
     return STATUS_OF.get((word, fraud if fraud is None else _FRAUD_SPELLINGS.get(fraud, fraud)))
 
 

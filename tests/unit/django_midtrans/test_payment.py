@@ -573,7 +573,13 @@ def test_two_refunds_that_look_alike_are_two() -> None:
     alike = {"refund_amount": "5.00", "created_at": "2026-03-02 10:00:00"}
     state = known("partial_refund", refunds=[alike, alike])
     assert len(state.refunds) == 2
-    assert merge(state, facts("partial_refund", refunds=[alike, alike])).refunds == state.refunds
+    told_apart = merge(state, facts("partial_refund", refunds=[alike, alike | {"reason": "r"}]))
+    assert [one.reason for one in told_apart.refunds] == [None, "r"]
+
+
+def test_refunds_with_different_numbers_are_two_even_under_one_key() -> None:
+    state = known("partial_refund", refunds=[refund(1, refund_key="k")])
+    assert len(merge(state, facts("partial_refund", refunds=[refund(2, refund_key="k")])).refunds) == 2
 
 
 def test_entries_count_how_often_a_status_was_entered() -> None:
