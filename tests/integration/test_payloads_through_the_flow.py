@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_midtrans.values import read_time
-from tests.support.world import World, make_world
+from support.world import World, make_world
 
 KEY = "SB-Mid-server-test"
 FOLDER = Path(__file__).parent.parent / "payloads"

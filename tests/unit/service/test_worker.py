@@ -13,7 +13,7 @@ from service.domain.merchant import Merchant
 from service.domain.pace import Asked
 from service.errors import GatewayRefused, GatewayUnavailable
 from service.worker import Worker
-from tests.support.world import KEY, World, make_world
+from support.world import KEY, World, make_world
 
 
 @pytest.fixture

@@ -292,7 +292,7 @@ def test_a_redriven_event_waits_until_a_later_one_of_its_payment_is_back() -> No
     queue.lend_and_refuse(4)  # the first one is dead, and skipped
     later = queue.lend_some(4)
     assert [queue.position_of(one) for one in later] == [2]
-    queue.redrive(None, everything=True)  # type: ignore[arg-type]
+    queue.redrive(None, everything=True)
     assert queue.lend_some(4) == []
     queue.ack(later)
     assert [queue.position_of(one) for one in queue.lend_some(4)] == [1]

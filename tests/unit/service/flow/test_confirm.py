@@ -6,7 +6,7 @@ import pytest
 
 from django_midtrans.testing import signature
 from service.errors import ClaimLost, GatewayUnavailable
-from tests.support.world import KEY, World, make_world
+from support.world import KEY, World, make_world
 
 
 @pytest.fixture

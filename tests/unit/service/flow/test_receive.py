@@ -139,6 +139,13 @@ def test_a_failure_is_answered_507_and_logged_with_its_traceback(logs: list[Any]
     assert world.oddities[0].body == b"what made it fail"
 
 
+def test_a_failure_that_repeats_itself_does_not_fill_the_log(logs: list[Any]) -> None:
+    receiver = World().receiver
+    for _ in range(100):
+        receiver.fail(arrival(), ValueError())
+    assert len(logs) == 20
+
+
 def test_a_failure_before_anything_was_read_is_answered_too() -> None:
     assert World().receiver.fail(None, ValueError()).status == 507
 
