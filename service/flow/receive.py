@@ -13,9 +13,9 @@ from uuid import UUID
 import structlog
 import uuid_utils.compat
 
-from service.domain.answers import Answer, Happened, clean, dashboard_test, refusal, stored
+from service.domain.answers import ANSWERS, Answer, Happened, clean, dashboard_test, refusal, stored
 from service.domain.merchant import Merchant
-from service.domain.receiving import UNKNOWN_MERCHANT, Arrival, DashboardTest, Keys, Refused, decide
+from service.domain.receiving import Arrival, DashboardTest, Keys, Refused, decide
 from service.domain.records import NewReceipt, Oddity, StoredReceipt
 from service.errors import StoreError, StoreOverloaded
 
@@ -86,16 +86,25 @@ class Receiver:
         answer = refusal(refused.happened, refused.detail)
         if refused.happened not in _NO_ODDITY:
             self._keep(arrival, refused.happened, refused.detail)
-        self._log_refusal(arrival, refused, answer, cause)
+        self._log(
+            log.warning,
+            "notification_refused",
+            arrival,
+            refused.happened,
+            kind=refused.kind,
+            order_id=clean(refused.order_id),
+            detail=cause or clean(refused.detail),
+        )
         return answer
 
     def fail(self, arrival: Arrival | None, error: BaseException) -> Answer:
-        """Answer whatever nobody foresaw: one log entry with the traceback, and never a 500. Nothing is raised."""
-        if arrival is not None and isinstance(error, asyncio.CancelledError):
+        """Answer what nobody foresaw: a log entry with the traceback, and never a 500. Raises nothing."""
+        if arrival is None:
+            _say(log.error, "notification_failed", answer=507, exc_info=error)
+        elif isinstance(error, asyncio.CancelledError):
             return self.refuse(arrival, Refused(Happened.NOT_STORED), cause="interrupted while closing")
-        merchant = arrival.merchant if arrival else UNKNOWN_MERCHANT
-        _say(log.error, "notification_failed", merchant=merchant, answer=507, exc_info=error)
-        if arrival is not None:
+        else:
+            self._log(log.error, "notification_failed", arrival, Happened.FAILED, exc_info=error)
             with suppress(Exception):  # keeping it may be what failed
                 self._keep(arrival, Happened.FAILED, type(error).__name__)
         return refusal(Happened.FAILED)
@@ -128,21 +137,27 @@ class Receiver:
             )
         )
 
-    def _log_refusal(self, arrival: Arrival, refused: Refused, answer: Answer, cause: str | None) -> None:
-        unsaid = self._lines.unsaid(arrival.merchant, refused.happened, arrival.received_at)
+    def _log(
+        self,
+        method: Callable[..., object],
+        event: str,
+        arrival: Arrival,
+        happened: Happened,
+        **facts: object,
+    ) -> None:
+        """Log a line about what was not taken in, unless there were too many like it; leave out what is empty."""
+        unsaid = self._lines.unsaid(arrival.merchant, happened, arrival.received_at)
         if unsaid is None:
             return
+        said = {name: fact for name, fact in {**facts, "unsaid": unsaid}.items() if fact}
         _say(
-            log.warning,
-            "notification_refused",
+            method,
+            event,
             merchant=arrival.merchant,
-            error=refused.happened.value,
-            answer=answer.status,
-            kind=refused.kind or None,
-            order_id=clean(refused.order_id) or None,
+            error=happened.value,
+            answer=ANSWERS[happened].status,
             source=arrival.source_address,
-            detail=cause or clean(refused.detail) or None,
-            **({"unsaid": unsaid} if unsaid else {}),
+            **said,
         )
 
 
