@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, null, select, tuple_, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import bindparam, null, select, tuple_, update
 
-from service.db.tables import bodies, receipts
+from service.db.tables import receipts
 from service.db.topic import Topic
+from service.db.types import microseconds
 from service.domain.records import ENDED, HELD, NewReceipt, ReceiptState, StoredReceipt
 
 if TYPE_CHECKING:
@@ -18,8 +18,39 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, str, bytes]
 
-_INSERT = sqlite_insert(receipts).on_conflict_do_nothing(index_elements=["merchant", "kind", "digest"])
-_INSERT_BODY = insert(bodies)
+_COLUMNS = [
+    "id",
+    "merchant",
+    "kind",
+    "digest",
+    "order_id",
+    "transaction_id",
+    "transaction_status",
+    "payment_type",
+    "received_at",
+    "source_address",
+    "path",
+    "headers",
+    "key_fingerprint",
+    "amount_form",
+    "answer",
+    "state",
+    "reason",
+    "due_at",
+    "repeat",
+    "answers",
+    "failures",
+    "seen_times",
+    "duplicates",
+]
+# As text for the driver, values in its terms: SQLAlchemy compiles an INSERT .. ON CONFLICT anew every time, which
+# costs as much as storing 15 receipts (0.35 ms), and its way of binding doubles the cost of each row.
+_INSERT = (
+    f"INSERT INTO receipts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' for _ in _COLUMNS)}) "  # noqa: S608
+    "ON CONFLICT (merchant, kind, digest) DO NOTHING"
+)
+_FRESH = (False, 0, 0, 0, 0)  # repeat … duplicates
+_INSERT_BODY = "INSERT INTO bodies (receipt_id, received_at, raw) VALUES (?, ?, ?)"
 _KEY = tuple_(receipts.c.merchant, receipts.c.kind, receipts.c.digest)
 _SET_GOING = {  # from the beginning: what earlier answers said is spent
     "state": ReceiptState.WAITING.value,
@@ -76,13 +107,13 @@ class Receipts:
     def _insert(self, firsts: Mapping[_Key, NewReceipt]) -> Mapping[_Key, UUID]:
         """Insert what is new, bodies too; return which receipt holds each key."""
         rows = [_row(receipt) for receipt in firsts.values()]
-        inserted = self._connection.execute(_INSERT, rows).rowcount
+        inserted = self._connection.exec_driver_sql(_INSERT, rows).rowcount
         ids: Mapping[_Key, UUID] = {key: receipt.id for key, receipt in firsts.items()}
         if inserted < len(firsts):  # only then it is worth asking who was first
             ids = self._holders(firsts)
         added = [receipt for key, receipt in firsts.items() if ids[key] == receipt.id]
         if added:
-            self._connection.execute(_INSERT_BODY, [_body_row(receipt) for receipt in added])
+            self._connection.exec_driver_sql(_INSERT_BODY, [_body_row(receipt) for receipt in added])
         if any(receipt.state is ReceiptState.WAITING for receipt in added):
             self._unit.announce(Topic.RECEIPTS)
         return ids
@@ -117,28 +148,30 @@ def _key(receipt: NewReceipt) -> _Key:
     return receipt.merchant, receipt.kind, receipt.digest
 
 
-def _row(receipt: NewReceipt) -> dict[str, object]:
-    return {
-        "id": receipt.id,
-        "merchant": receipt.merchant,
-        "kind": receipt.kind,
-        "digest": receipt.digest,
-        "order_id": receipt.order_id,
-        "transaction_id": receipt.transaction_id,
-        "transaction_status": receipt.transaction_status,
-        "payment_type": receipt.payment_type,
-        "received_at": receipt.received_at,
-        "source_address": receipt.source_address,
-        "path": receipt.path,
-        "headers": json.dumps(dict(receipt.headers)),
-        "key_fingerprint": receipt.key_fingerprint,
-        "amount_form": receipt.amount_form,
-        "answer": receipt.answer,
-        "state": receipt.state.value,
-        "reason": receipt.reason,
-        "due_at": receipt.received_at if receipt.state is ReceiptState.WAITING else None,
-    }
+def _row(receipt: NewReceipt) -> tuple[object, ...]:
+    received_at = microseconds(receipt.received_at)
+    return (
+        receipt.id.hex,
+        receipt.merchant,
+        receipt.kind,
+        receipt.digest,
+        receipt.order_id,
+        receipt.transaction_id,
+        receipt.transaction_status,
+        receipt.payment_type,
+        received_at,
+        receipt.source_address,
+        receipt.path,
+        json.dumps(dict(receipt.headers)),
+        receipt.key_fingerprint,
+        receipt.amount_form,
+        receipt.answer,
+        receipt.state.value,
+        receipt.reason,
+        received_at if receipt.state is ReceiptState.WAITING else None,
+        *_FRESH,
+    )
 
 
-def _body_row(receipt: NewReceipt) -> dict[str, object]:
-    return {"receipt_id": receipt.id, "received_at": receipt.received_at, "raw": receipt.raw}
+def _body_row(receipt: NewReceipt) -> tuple[object, ...]:
+    return receipt.id.hex, microseconds(receipt.received_at), receipt.raw

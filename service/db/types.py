@@ -26,9 +26,9 @@ class UtcTime(TypeDecorator[datetime]):
         """Refuse times without a zone: whose midnight would they mean?"""
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"a time without zone cannot be stored: {value!r}")
-        return (value - _EPOCH) // _MICROSECOND if dialect.name == "sqlite" else value
+        if dialect.name == "sqlite":
+            return microseconds(value)
+        return _with_zone(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Return aware UTC."""
@@ -38,3 +38,14 @@ class UtcTime(TypeDecorator[datetime]):
             return _EPOCH + timedelta(microseconds=value)
         moment: datetime = value
         return moment.astimezone(UTC)
+
+
+def microseconds(value: datetime) -> int:
+    """Return *value* as SQLite keeps it: microseconds since 1970 in UTC."""
+    return (_with_zone(value) - _EPOCH) // _MICROSECOND
+
+
+def _with_zone(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(f"a time without zone cannot be stored: {value!r}")
+    return value

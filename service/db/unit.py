@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -16,11 +15,8 @@ from service.db.merchants import MerchantStates
 from service.db.oddities import Oddities
 from service.db.payments import Payments
 from service.db.receipts import Receipts
+from service.db.tokens import Tokens
 from service.db.topic import Topic
-
-if TYPE_CHECKING:
-    from service.db.tokens import Tokens
-
 
 __all__ = ["Topic", "Unit"]
 
@@ -71,10 +67,8 @@ class Unit:
         return Events(self)
 
     @cached_property
-    def tokens(self) -> "Tokens":
+    def tokens(self) -> Tokens:
         """Who may call."""
-        from service.db.tokens import Tokens
-
         return Tokens(self)
 
     @cached_property

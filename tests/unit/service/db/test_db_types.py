@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Dialect
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Dialect, make_url
 
 from service.db.types import UtcTime
 
 DIALECTS = [
-    pytest.param(sqlite.dialect(), id="sqlite"),
-    pytest.param(postgresql.dialect(), id="postgresql"),
+    pytest.param(make_url("sqlite://").get_dialect()(), id="sqlite"),
+    pytest.param(make_url("postgresql+psycopg://").get_dialect()(), id="postgresql"),
 ]
 moments = st.datetimes(
     min_value=datetime(1900, 1, 1),  # noqa: DTZ001  (the zone is drawn beside it)
@@ -33,7 +32,7 @@ def test_a_time_comes_back_as_the_same_instant_in_utc(dialect: Dialect, moment: 
 
 @given(moments, moments)
 def test_times_sort_in_the_database_as_they_do_here(first: datetime, second: datetime) -> None:
-    kind, dialect = UtcTime(), sqlite.dialect()
+    kind, dialect = UtcTime(), make_url("sqlite://").get_dialect()()
     as_numbers = [kind.process_bind_param(moment, dialect) for moment in (first, second)]
     assert (as_numbers[0] < as_numbers[1]) == (first < second)
 
