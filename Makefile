@@ -18,7 +18,7 @@ help: ## Show this list
 		printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 run: $(VENV)/.service ## Run the service on SQLite; without MIDTRANS_SERVER_KEY with a simulator and demo payments
-	@exec $(BIN)/python -m service run --demo-without-key
+	@exec $(BIN)/python -m service run --try-out
 
 test: $(VENV)/.dev ## Run the whole test suite
 	@$(BIN)/python -m pytest -n auto

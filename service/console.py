@@ -7,7 +7,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 DIM, BOLD, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "2", "1", "31", "32", "33", "34", "35", "36"
 LABEL_WIDTH = 18
-ORDER_WIDTH = 26
+ORDER_WIDTH = 28
 
 COLOUR_OF_STATUS: Mapping[str, str] = {
     **dict.fromkeys(("captured", "settled"), GREEN),

@@ -35,7 +35,7 @@ def running_simulator(
         url = f"http://{host}:{listener.getsockname()[1]}"
         app = create_app(public_url=url, **options)
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
         )
         thread = threading.Thread(target=server.run, args=([listener],), name="simulator", daemon=True)
         thread.start()
