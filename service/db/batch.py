@@ -133,4 +133,4 @@ def _leave(connection: Connection, *statements: str) -> None:
         for statement in statements:
             connection.exec_driver_sql(statement)
     except DBAPIError as error:  # there is no savepoint any more: what ran before it is undone as well
-        raise TransactionLost from error
+        raise TransactionLost("one of those who shared the transaction ended it") from error

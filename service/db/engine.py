@@ -43,6 +43,15 @@ def create_file(url: str) -> Path:
     return path
 
 
+def file_identity(engine: Engine) -> tuple[int, int] | None:
+    """Return what tells the file now at the engine's path from any other; None when there is none."""
+    try:
+        found = Path(engine.url.database or "").stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def writer_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """Return the engine of the one connection that writes; its transactions begin with BEGIN IMMEDIATE."""
     engine = create_engine(_parse(url), pool_size=1, max_overflow=0, hide_parameters=True)

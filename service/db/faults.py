@@ -21,6 +21,10 @@ class TransactionLost(StoreError):  # noqa: N818  (says what happened, as every 
     """The database undid the whole transaction while one unit of it ran."""
 
 
+class FileGone(StoreError):  # noqa: N818  (likewise)
+    """The database's path names another file than the one that is open, or none: what is written is lost."""
+
+
 # Primary result codes: https://sqlite.org/rescode.html
 _PASSING = frozenset(
     {
@@ -46,6 +50,8 @@ def classify(error: BaseException) -> Fault:
     """Say what *error*, raised by SQLAlchemy or by the driver itself, means."""
     if isinstance(error, (PoolTimeout, TransactionLost)):
         return Fault.PASSING
+    if isinstance(error, FileGone):
+        return Fault.FATAL
     code = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlite_errorcode", None)
     if code is None:
         return Fault.OWN
@@ -56,6 +62,8 @@ def classify(error: BaseException) -> Fault:
 
 def describe(error: BaseException) -> str:
     """Return the error's kind and message; never a statement or its parameters, which hold personal data."""
+    if isinstance(error, StoreError):
+        return str(error)
     cause = error.orig if isinstance(error, DBAPIError) else error
     name = getattr(cause, "sqlite_errorname", None) or type(cause).__name__
     return f"{name}: {cause}" if name.startswith("SQLITE_") else name

@@ -19,7 +19,8 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from service.db.batch import Arrival, Batch, Task
-from service.db.faults import Fault, classify, describe
+from service.db.engine import file_identity
+from service.db.faults import Fault, FileGone, classify, describe
 from service.db.topic import Topic
 from service.db.wake import Outcome, wake
 from service.errors import StoreBroken, StoreError, StoreOverloaded, StoreUnavailable
@@ -64,6 +65,7 @@ class Writer:
         self._closing = False
         self._listeners: dict[object, tuple[Topic, Callable[[], None]]] = {}
         self._connection: Connection | None = None
+        self._file: tuple[int, int] | None = None  # which file the first connection opened
         self._commits = 0  # since the last checkpoint
         self._changes = 0  # of the connection, at the last checkpoint
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -152,6 +154,7 @@ class Writer:
             connection = self._connect()
             with connection.begin():
                 batch.fill(connection, self._clock)
+            self._check_file()
         except BaseException as error:  # noqa: BLE001  (whatever it is, it is told to all of the batch)
             self._fail(batch, error)
             return
@@ -222,9 +225,16 @@ class Writer:
             else:
                 log.warning("checkpoint_failed", reason=describe(error))
 
+    def _check_file(self) -> None:
+        """Notice that someone moved or deleted the file: its content goes when this process does."""
+        if self._file is not None and file_identity(self._engine) != self._file:
+            raise FileGone("the database file was moved, deleted or replaced while it was in use")
+
     def _connect(self) -> Connection:
         if self._connection is None:
+            self._check_file()  # SQLite would make an empty one
             self._connection = self._engine.connect()
+            self._file = file_identity(self._engine)
             self._commits = self._changes = 0
         return self._connection
 

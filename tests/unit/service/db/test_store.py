@@ -1,6 +1,7 @@
 """The store on a disk that fails: told to those who wait, red until a commit succeeds, or over."""
 
 import asyncio
+import shutil
 import sqlite3
 import threading
 import time
@@ -182,6 +183,36 @@ def test_a_failed_checkpoint_fsync_breaks_the_store_but_not_what_was_answered(
     with pytest.raises(StoreBroken):
         store.write(touch).result(5)
     assert len(broken) == 1
+
+
+def take_away(database: Path, *, and_made_anew: bool) -> None:
+    moved = database.rename(database.with_name("moved.db"))
+    if and_made_anew:
+        shutil.copy(moved, database)
+
+
+@pytest.mark.parametrize("and_made_anew", [False, True])
+async def test_nothing_is_answered_once_the_file_has_been_taken_away(
+    shaky: tuple[Store, Disk],
+    broken: list[BaseException],
+    database: Path,
+    make_receipt: MakeReceipt,
+    and_made_anew: bool,
+) -> None:
+    store, _ = shaky
+    await store.receive(make_receipt())
+    take_away(database, and_made_anew=and_made_anew)
+    with pytest.raises(StoreBroken, match="moved, deleted or replaced"):
+        await store.receive(make_receipt())
+    assert len(broken) == 1
+
+
+def test_a_store_that_was_never_started_closes(url: str) -> None:
+    store = Store(url, clock=clock)
+    waiting = store.write(touch)
+    store.close()
+    with pytest.raises(StoreUnavailable):
+        waiting.result(0)
 
 
 @pytest.mark.parametrize(
