@@ -136,14 +136,18 @@ def test_what_could_not_be_written_is_tried_again_in_its_order() -> None:
     assert writer.written == ["a", "b", "c"]
 
 
-def test_what_could_not_be_written_makes_no_room_for_itself() -> None:
+def test_what_could_not_be_written_pushes_out_nothing_newer() -> None:
     box, writer, later = rings()
+    writer.holding = True
     box.keep(oddity("old"))
-    writer.error = RuntimeError("disk full")
+    later.pass_()
     for number in range(KEPT):
         box.keep(oddity(str(number)))
-    later.pass_()
-    assert box.waiting == KEPT
+    writer.held[0].set_exception(RuntimeError("disk full"))
+    writer.holding = False
+    writer.batches.clear()
+    box.close()
+    assert writer.written == [str(number) for number in range(KEPT)]
 
 
 def test_closing_writes_all_that_is_left() -> None:
