@@ -5,6 +5,7 @@ ServiceError
 ├── SettingsInvalid             repair: a setting is wrong; says its name, its shape and how to mend it
 ├── GatewayError                what a question to Midtrans ran into
 │   ├── GatewayUnavailable      retry: no answer, or one that says nothing about the payment
+│   ├── CannotBeAsked           give up: the id cannot be part of an address
 │   ├── GatewayRefused          repair: the key is not accepted (401)
 │   └── PaymentNotFound         retry: Midtrans does not know it (yet)
 ├── StoreError
@@ -47,6 +48,14 @@ class GatewayUnavailable(GatewayError):
         self.http_status = http_status
         self.trips_breaker = trips_breaker
         super().__init__(f"Midtrans gave no usable answer: {reason}")
+
+
+class CannotBeAsked(GatewayError):
+    """No question can be put about this id: ``.`` and ``..`` vanish from addresses."""
+
+    def __init__(self, asked: str) -> None:
+        self.asked = asked
+        super().__init__(f"{asked!r} cannot be part of an address")
 
 
 class GatewayRefused(GatewayError):

@@ -12,12 +12,13 @@ from django_midtrans.exceptions import (
     MidtransError,
     MidtransRateLimitError,
     MidtransTransportError,
+    MidtransValidationError,
 )
 from django_midtrans.facts import FactsUnreadable, read_facts
 from django_midtrans.settings import PRODUCTION_URL, SANDBOX_URL
 from service.domain.inquiry import Found, Missing, Reply
 from service.domain.merchant import Merchant
-from service.errors import GatewayRefused, GatewayUnavailable
+from service.errors import CannotBeAsked, GatewayRefused, GatewayUnavailable
 
 Clock = Callable[[], datetime]
 MAKES_BREAKER_TRIP = 500
@@ -59,7 +60,7 @@ class MerchantGateway:
         """Ask about an order_id or transaction_id.
 
         Raises GatewayRefused when no key is accepted, GatewayUnavailable when no answer says anything about the
-        payment.
+        payment, CannotBeAsked when the client refuses the id.
         """
         first = self._preferred
         for offset in range(len(self._clients)):
@@ -85,6 +86,8 @@ class MerchantGateway:
         except MidtransAuthenticationError:
             raise
         except MidtransError as error:
+            if isinstance(error, MidtransValidationError) and error.http_status is None:
+                raise CannotBeAsked(asked) from error
             if not _says_not_found(error):
                 raise _unavailable(error) from error
             return Missing(asked, asked_at, self._clock(), *self._kept(error.data))

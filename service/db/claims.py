@@ -74,15 +74,14 @@ class Claims:
 
     def check(self, claim: Claim) -> None:
         """Raise ClaimLost unless *claim* still holds its order."""
-        query = select(claims.c.fence).where(claims.c.fence == claim.fence)
-        if self._connection.execute(query).scalar() is None:
+        if self._connection.execute(_CHECK, {"b_fence": claim.fence}).scalar() is None:
             raise ClaimLost(f"claim {claim.fence} on order {claim.order_id!r} was taken over")
 
     def end(self, claim: Claim, steps: Sequence[ReceiptStep]) -> None:
         """Write what became of the claim's receipts and free the order."""
         if steps:
             self._connection.execute(_SETTLE, [self._settled(step, claim.fence) for step in steps])
-        self._connection.execute(delete(claims).where(claims.c.fence == claim.fence))
+        self._connection.execute(_FREE, {"b_fence": claim.fence})
 
     def give_back(self, claim: Claim) -> None:
         """Free the order without an answer: its receipts are due at once."""
@@ -91,7 +90,7 @@ class Claims:
             .where(receipts.c.fence == claim.fence, receipts.c.state == _WAITING)
             .values(due_at=self._unit.now, fence=None)
         )
-        self._connection.execute(delete(claims).where(claims.c.fence == claim.fence))
+        self._connection.execute(_FREE, {"b_fence": claim.fence})
 
     def owners(self) -> list[str]:
         """Return who holds claims."""
@@ -301,6 +300,9 @@ class Claims:
         }
 
 
+# Made once: making a statement costs more than running it.
+_CHECK = select(claims.c.fence).where(claims.c.fence == bindparam("b_fence"))
+_FREE = delete(claims).where(claims.c.fence == bindparam("b_fence"))
 _SETTLE = (
     update(receipts)
     .where(receipts.c.id == bindparam("b_id"), receipts.c.fence == bindparam("b_fence"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, func, insert, select
+from sqlalchemy import Row, bindparam, func, insert, select
 
 from service.db.filters import Wanted, wanted, wanted_by_any
 from service.db.tables import events
@@ -30,6 +30,10 @@ _COLUMNS = (
     events.c.type,
     events.c.body,
 )
+
+
+_INSERT = insert(events)
+_HAS = select(events.c.number).where(events.c.id == bindparam("b_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +61,23 @@ class Events:
         A second event with the same id, or the same sequence of one payment, fails: the unit is undone.
         """
         self._connection.execute(
-            insert(events).values(
-                id=uuid.UUID(event.id),
-                merchant=merchant,
-                transaction_id=transaction_id,
-                order_id=order_id,
-                sequence=sequence,
-                type=event.type,
-                made_at=self._unit.now,
-                body=event.to_json(),
-            )
+            _INSERT,
+            {
+                "id": uuid.UUID(event.id),
+                "merchant": merchant,
+                "transaction_id": transaction_id,
+                "order_id": order_id,
+                "sequence": sequence,
+                "type": event.type,
+                "made_at": self._unit.now,
+                "body": event.to_json(),
+            },
         )
         self._unit.announce(Topic.EVENTS)
+
+    def has(self, event_id: uuid.UUID) -> bool:
+        """Say whether this has been told, in the log yet or not."""
+        return self._connection.execute(_HAS, {"b_id": event_id}).first() is not None
 
     def after(self, position: int, *, limit: int, only: EventFilter | None = None) -> list[LoggedEvent]:
         """Return the first *limit* events behind *position*, in order."""

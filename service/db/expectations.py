@@ -3,13 +3,26 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, bindparam, delete, insert, select
 
 from service.db.tables import expectations
 from service.domain.records import Expectation
 
 if TYPE_CHECKING:
     from service.db.unit import Unit
+
+
+_OF_ORDER = select(expectations).where(
+    expectations.c.merchant == bindparam("b_merchant"), expectations.c.order_id == bindparam("b_order_id")
+)
+_ORDER_OF = (
+    select(expectations.c.order_id)
+    .where(
+        expectations.c.merchant == bindparam("b_merchant"),
+        expectations.c.transaction_id == bindparam("b_transaction_id"),
+    )
+    .limit(1)
+)
 
 
 class Expectations:
@@ -41,18 +54,16 @@ class Expectations:
 
     def of_order(self, merchant: str, order_id: str) -> Expectation | None:
         """Return what is expected of the order."""
-        query = select(expectations).where(
-            expectations.c.merchant == merchant, expectations.c.order_id == order_id
-        )
-        row = self._connection.execute(query).one_or_none()
+        row = self._connection.execute(
+            _OF_ORDER, {"b_merchant": merchant, "b_order_id": order_id}
+        ).one_or_none()
         return None if row is None else _expectation(row)
 
     def order_of(self, merchant: str, transaction_id: str) -> str | None:
         """Return the order that an expectation names for the transaction."""
-        query = select(expectations.c.order_id).where(
-            expectations.c.merchant == merchant, expectations.c.transaction_id == transaction_id
-        )
-        order_id: str | None = self._connection.execute(query.limit(1)).scalar()
+        order_id: str | None = self._connection.execute(
+            _ORDER_OF, {"b_merchant": merchant, "b_transaction_id": transaction_id}
+        ).scalar()
         return order_id
 
 

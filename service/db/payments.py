@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, bindparam, insert, select, tuple_, update
 
 from django_midtrans.payment import PaymentState
 from django_midtrans.status import OUTCOME_OF, Outcome
@@ -20,6 +20,45 @@ Key = tuple[str, str]
 """(merchant, transaction_id)"""
 
 
+# Made once: making a statement costs more than running it.
+_GET = select(payments).where(
+    payments.c.merchant == bindparam("b_merchant"),
+    payments.c.transaction_id == bindparam("b_transaction_id"),
+)
+_GET_MANY = select(payments).where(
+    tuple_(payments.c.merchant, payments.c.transaction_id).in_(bindparam("b_keys", expanding=True))
+)
+_OF_ORDER = select(payments.c.transaction_id, payments.c.outcome).where(
+    payments.c.merchant == bindparam("b_merchant"), payments.c.order_id == bindparam("b_order_id")
+)
+_INSERT = insert(payments)
+_UPDATE = (
+    update(payments)
+    .where(
+        payments.c.merchant == bindparam("b_merchant"),
+        payments.c.transaction_id == bindparam("b_transaction_id"),
+        payments.c.version == bindparam("b_version"),
+    )
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "version",
+                "confirmations",
+                "status",
+                "outcome",
+                "payment_type",
+                "state",
+                "dispute",
+                "updated_at",
+            )
+        }
+    )
+)
+_ADD_CONFIRMATION = insert(confirmations).returning(confirmations.c.id)
+_ADD_TRANSITION = insert(transitions)
+
+
 class Payments:
     """The payments that Midtrans confirmed."""
 
@@ -29,91 +68,80 @@ class Payments:
 
     def get(self, merchant: str, transaction_id: str) -> PaymentRecord | None:
         """Return the payment, or None when Midtrans never confirmed one."""
-        return self.get_many([(merchant, transaction_id)]).get((merchant, transaction_id))
+        row = self._connection.execute(
+            _GET, {"b_merchant": merchant, "b_transaction_id": transaction_id}
+        ).one_or_none()
+        return None if row is None else _record(row)
 
     def get_many(self, keys: Collection[Key]) -> dict[Key, PaymentRecord]:
         """Return the payments among *keys* that there are."""
         if not keys:
             return {}
-        wanted = or_(
-            *(
-                and_(payments.c.merchant == merchant, payments.c.transaction_id == transaction_id)
-                for merchant, transaction_id in keys
-            )
-        )
-        rows = self._connection.execute(select(payments).where(wanted))
+        rows = self._connection.execute(_GET_MANY, {"b_keys": list(keys)})
         return {(row.merchant, row.transaction_id): _record(row) for row in rows}
 
     def of_order(self, merchant: str, order_id: str) -> dict[str, Outcome]:
         """Return the outcome of each payment of an order, by transaction_id."""
-        query = select(payments.c.transaction_id, payments.c.outcome).where(
-            payments.c.merchant == merchant, payments.c.order_id == order_id
-        )
-        return {row.transaction_id: Outcome(row.outcome) for row in self._connection.execute(query)}
+        rows = self._connection.execute(_OF_ORDER, {"b_merchant": merchant, "b_order_id": order_id})
+        return {row.transaction_id: Outcome(row.outcome) for row in rows}
 
     def save(self, record: PaymentRecord, *, known: PaymentRecord | None) -> None:
         """Write *record* over *known*; raise ClaimLost when the payment is no longer what *known* says."""
         values = self._values(record)
         if known is None:
-            self._connection.execute(
-                insert(payments).values(
-                    merchant=record.merchant,
-                    transaction_id=record.transaction_id,
-                    order_id=record.order_id,
-                    bound_by=record.bound_by,
-                    created_at=self._unit.now,
-                    **values,
-                )
-            )
+            identity = {
+                "merchant": record.merchant,
+                "transaction_id": record.transaction_id,
+                "order_id": record.order_id,
+                "bound_by": record.bound_by,
+                "created_at": self._unit.now,
+            }
+            self._connection.execute(_INSERT, identity | values)
             return
-        written = self._connection.execute(
-            update(payments)
-            .where(
-                payments.c.merchant == record.merchant,
-                payments.c.transaction_id == record.transaction_id,
-                payments.c.version == known.version,
-            )
-            .values(**values)
-        )
-        if written.rowcount != 1:
+        which = {
+            "b_merchant": record.merchant,
+            "b_transaction_id": record.transaction_id,
+            "b_version": known.version,
+        }
+        if self._connection.execute(_UPDATE, which | values).rowcount != 1:
             raise ClaimLost(f"payment {record.transaction_id!r} moved on from version {known.version}")
 
     def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> int:
         """Keep a confirmation for ever after; return its id."""
         number: int = self._connection.execute(
-            insert(confirmations)
-            .values(
-                merchant=new.merchant,
-                order_id=new.order_id,
-                transaction_id=new.transaction_id,
-                ordinal=ordinal,
-                cause=new.cause.value,
-                fence=new.fence,
-                asked=new.asked,
-                asked_at=new.asked_at,
-                answered_at=new.answered_at,
-                http_status=new.http_status,
-                answer=new.answer,
-                verdict=new.verdict,
-            )
-            .returning(confirmations.c.id)
+            _ADD_CONFIRMATION,
+            {
+                "merchant": new.merchant,
+                "order_id": new.order_id,
+                "transaction_id": new.transaction_id,
+                "ordinal": ordinal,
+                "cause": new.cause.value,
+                "fence": new.fence,
+                "asked": new.asked,
+                "asked_at": new.asked_at,
+                "answered_at": new.answered_at,
+                "http_status": new.http_status,
+                "answer": new.answer,
+                "verdict": new.verdict,
+            },
         ).scalar_one()
         return number
 
     def add_transition(self, new: NewTransition) -> None:
         """Keep a transition, naming the confirmation that it rests on."""
         self._connection.execute(
-            insert(transitions).values(
-                merchant=new.merchant,
-                transaction_id=new.transaction_id,
-                sequence=new.sequence,
-                confirmation_id=new.confirmation_id,
-                previous_status=new.previous_status,
-                status=new.status,
-                irregular=new.irregular,
-                event_id=new.event_id,
-                made_at=self._unit.now,
-            )
+            _ADD_TRANSITION,
+            {
+                "merchant": new.merchant,
+                "transaction_id": new.transaction_id,
+                "sequence": new.sequence,
+                "confirmation_id": new.confirmation_id,
+                "previous_status": new.previous_status,
+                "status": new.status,
+                "irregular": new.irregular,
+                "event_id": new.event_id,
+                "made_at": self._unit.now,
+            },
         )
 
     def _values(self, record: PaymentRecord) -> dict[str, Any]:

@@ -156,6 +156,11 @@ def judge_failure(receipt: ClaimedReceipt, reason: str, *, at: datetime, jitter:
     )
 
 
+def judge_unaskable(receipt: ClaimedReceipt) -> ReceiptStep:
+    """Say what becomes of a receipt about whose ids no question can be put: held at once, for a person."""
+    return ReceiptStep(receipt.id, ReceiptState.PARKED, reason="cannot_be_asked")
+
+
 def judge_unproven(receipt: ClaimedReceipt, reason: str, *, at: datetime, waits: Waits) -> ReceiptStep:
     """Say what becomes of a receipt whose pair another order's earlier, open claim keeps from being proven."""
     return _left_open(receipt, reason, reason, at=at, waits=waits, repeat=True)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from django_midtrans.events import PaymentEvent, change, make_event, order_view
+from django_midtrans.events import OrderView, PaymentEvent, change, make_event, order_view
 from django_midtrans.payment import PaymentState
 from django_midtrans.proof import Disproof, Proof, prove
 from django_midtrans.status import OUTCOME_OF, Outcome
@@ -19,6 +19,7 @@ from service.domain.confirmation import (
     judge_missing,
     judge_payment,
     judge_receipt,
+    judge_unaskable,
     judge_unknown,
     judge_unproven,
 )
@@ -33,7 +34,7 @@ from service.domain.records import (
     PaymentRecord,
     ReceiptState,
 )
-from service.errors import ClaimLost, GatewayRefused, GatewayUnavailable
+from service.errors import CannotBeAsked, ClaimLost, GatewayRefused, GatewayUnavailable
 from service.flow.ask import bodies_of, inquire, is_about, pair_of
 from service.flow.edges import Alarm, Gateway, Store, Unit
 
@@ -102,6 +103,9 @@ class Confirmer:
         except GatewayUnavailable as error:
             self.fail(claim, error.reason)
             return Answered(Asked.FAILED if error.trips_breaker else Asked.UNAVAILABLE)
+        except CannotBeAsked as error:
+            self._hold(claim, error)
+            return Answered(Asked.LOST)
         except GatewayRefused:
             self._store.write(lambda unit: unit.claims.give_back(claim)).result()
             return Answered(Asked.REFUSED)
@@ -129,6 +133,14 @@ class Confirmer:
             self._store.write(note).result()
         except ClaimLost as error:
             _log_lost(claim, error)
+
+    def _hold(self, claim: Claim, error: CannotBeAsked) -> None:
+        def hold(unit: Unit) -> None:
+            unit.claims.check(claim)
+            unit.claims.end(claim, [judge_unaskable(receipt) for receipt in claim.receipts])
+
+        self._store.write(hold).result()
+        self._alarm(ReceiptState.PARKED.value, merchant=claim.merchant, why=str(error))
 
     def _apply(self, unit: Unit, claim: Claim, inquiry: Inquiry) -> Report:
         unit.claims.check(claim)
@@ -299,9 +311,6 @@ class _Application:
             self._keep(reply, step.verdict)
             return None
         previous = known.state if known else None
-        tells = step.changed and change(previous, state) is not None
-        if tells:
-            state = replace(state, sequence=(previous.sequence if previous else 0) + 1)
         record = PaymentRecord(
             merchant=self.claim.merchant,
             transaction_id=transaction_id,
@@ -312,68 +321,72 @@ class _Application:
             state=state,
             dispute=step.dispute,
         )
+        event = self._event(record, previous, step) if step.changed else None
+        if event is not None:
+            record = replace(record, state=replace(state, sequence=event.sequence))
         confirmation_id = self._keep(
             reply, step.verdict, transaction_id=transaction_id, ordinal=record.confirmations
         )
         self.unit.payments.save(record, known=known)
-        if tells:
-            self._tell(record, previous, step, confirmation_id, report)
+        if event is not None:
+            self._tell(event, confirmation_id, report)
         return state
 
-    def _tell(
-        self,
-        record: PaymentRecord,
-        previous: PaymentState | None,
-        step: PaymentStep,
-        confirmation_id: int,
-        report: Report,
-    ) -> None:
-        event = self._event(record, previous, irregular=step.irregular)
+    def _tell(self, event: PaymentEvent, confirmation_id: int, report: Report) -> None:
         self.unit.payments.add_transition(
             NewTransition(
-                merchant=record.merchant,
-                transaction_id=record.transaction_id,
-                sequence=record.state.sequence,
+                merchant=event.merchant,
+                transaction_id=event.transaction_id,
+                sequence=event.sequence,
                 confirmation_id=confirmation_id,
-                previous_status=previous.status.value if previous else None,
-                status=record.state.status.value,
-                irregular=step.irregular,
+                previous_status=event.previous_status.value if event.previous_status else None,
+                status=event.status.value,
+                irregular=event.irregular,
                 event_id=UUID(event.id),
             )
         )
         self.unit.events.append(
             event=event,
-            merchant=record.merchant,
-            transaction_id=record.transaction_id,
-            order_id=record.order_id,
-            sequence=record.state.sequence,
+            merchant=event.merchant,
+            transaction_id=event.transaction_id,
+            order_id=event.order_id,
+            sequence=event.sequence,
         )
         report.events.append(event)
         if event.outcome_changed and event.outcome is Outcome.PAID and event.order.paid_payments > 1:
-            report.alarm("two_payments", order_id=record.order_id, transaction_id=record.transaction_id)
+            report.alarm("two_payments", order_id=event.order_id, transaction_id=event.transaction_id)
 
     def _event(
-        self, record: PaymentRecord, previous: PaymentState | None, *, irregular: bool
-    ) -> PaymentEvent:
-        outcomes = self.unit.payments.of_order(record.merchant, record.order_id)
-        outcomes[record.transaction_id] = OUTCOME_OF[record.state.status]
-        expectation = self.unit.expectations.of_order(record.merchant, record.order_id)
-        order = order_view(
-            list(outcomes.values()),
-            expected=expectation.gross_amount if expectation else None,
-            amount=record.state.amount,
-            amount_before_fee=record.state.amount_before_fee,
-        )
-        return make_event(
+        self, record: PaymentRecord, previous: PaymentState | None, step: PaymentStep
+    ) -> PaymentEvent | None:
+        """Return the event of the step; None when nothing happened that was not told before."""
+        if change(previous, record.state) is None:
+            return None
+        sequence = (previous.sequence if previous else 0) + 1
+        event = make_event(
             merchant=record.merchant,
             order_id=record.order_id,
             transaction_id=record.transaction_id,
             previous=previous,
-            state=record.state,
-            order=order,
-            irregular=irregular,
+            state=replace(record.state, sequence=sequence),
+            order=self._order(record),
+            irregular=step.irregular,
             confirmed_at=self.unit.now,
             confirmed_by=Cause.NOTIFICATION.value,
+        )
+        # Forced there and back again within one status, the same thing happened again, and ids say what happened.
+        told = step.irregular and self.unit.events.has(UUID(event.id))
+        return None if told else event
+
+    def _order(self, record: PaymentRecord) -> OrderView:
+        outcomes = self.unit.payments.of_order(record.merchant, record.order_id)
+        outcomes[record.transaction_id] = OUTCOME_OF[record.state.status]
+        expectation = self.unit.expectations.of_order(record.merchant, record.order_id)
+        return order_view(
+            list(outcomes.values()),
+            expected=expectation.gross_amount if expectation else None,
+            amount=record.state.amount,
+            amount_before_fee=record.state.amount_before_fee,
         )
 
     def _missing(self, *, keep: bool = True) -> Report:

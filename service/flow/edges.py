@@ -75,6 +75,9 @@ class Events(Protocol):
     ) -> None:
         """Add an event; the sequencer gives it its place before the commit."""
 
+    def has(self, event_id: UUID) -> bool:
+        """Say whether this has been told."""
+
 
 class Expectations(Protocol):
     """What shops said they charged."""

@@ -9,7 +9,7 @@ import respx
 
 from service.domain.inquiry import Found, Missing
 from service.domain.merchant import Merchant
-from service.errors import GatewayRefused, GatewayUnavailable
+from service.errors import CannotBeAsked, GatewayRefused, GatewayUnavailable
 from service.gateway import Gateway
 
 URL = "https://api.sandbox.midtrans.com/v2/A-1/status"
@@ -143,3 +143,9 @@ def test_ids_are_asked_for_percent_encoded(gateway: Gateway) -> None:
     route = respx.get(url__regex=r".*/v2/A%2F1%20%23/status$").respond(json=PAID)
     gateway.get_status("shop", "A/1 #")
     assert route.called
+
+
+@pytest.mark.parametrize("asked", [".", "..", ""])
+def test_what_no_address_can_carry_is_not_asked(gateway: Gateway, asked: str) -> None:
+    with pytest.raises(CannotBeAsked):
+        gateway.get_status("shop", asked)

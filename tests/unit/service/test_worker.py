@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.world import KEY, World, make_world
 
 from service.domain.limits import Limits
 from service.domain.merchant import Merchant
 from service.domain.pace import Asked
 from service.errors import GatewayRefused, GatewayUnavailable
 from service.worker import Worker
-from support.world import KEY, World, make_world
 
 
 @pytest.fixture

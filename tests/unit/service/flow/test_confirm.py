@@ -1,12 +1,14 @@
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.world import KEY, World, make_world
 
 from django_midtrans.testing import signature
-from service.errors import ClaimLost, GatewayUnavailable
-from support.world import KEY, World, make_world
+from service.errors import CannotBeAsked, ClaimLost, GatewayUnavailable
 
 
 @pytest.fixture
@@ -140,8 +142,6 @@ def test_an_answer_is_thrown_away_when_the_payment_moved_meanwhile(world: World)
     (claim,) = world.claim()
     known = world.store.read(lambda unit: unit.payments.get("default", transaction_id))
     assert known is not None
-    from dataclasses import replace
-
     moved = replace(known, version=known.version + 1)
     world.store.write(lambda unit: unit.payments.save(moved, known=known)).result()
     world.confirm(claim)
@@ -175,7 +175,7 @@ class TestBehind:
         world.gateway.before_answer = lambda _: times.append((world.clock.now - begin).total_seconds())
         world.notify(paid)
         world.run_for(hours=48)
-        waits = [round(later - earlier) for earlier, later in zip(times, times[1:], strict=False)]
+        waits = [round(later - earlier) for earlier, later in pairwise(times)]
         assert waits == [5, 15, 60, 300, 900, *[3600] * 24]
         assert world.receipt_states() == [("parked", "behind")]
         assert world.alarm_names() == ["parked"]
@@ -216,7 +216,7 @@ class TestContradiction:
     ) -> None:
         charge(world, "A-1")
         world.clock.pass_time(days=2)
-        world.notify(world.account.expire_due()[0] if hasattr(world.account, "expire_due") else {})
+        world.notify(world.account.expire_due()[0])
         world.confirm_due()
         assert world.types() == ["expired"]
         world.notify(world.account.pay("A-1", after_expiry=True))
@@ -486,3 +486,32 @@ def test_further_unproven_transactions_of_an_order_go_to_the_lane_of_repeats(wor
     world.clock.pass_time(seconds=61)
     world.confirm_due()
     assert world.types() == ["pending"]
+
+
+def test_a_fact_forced_there_and_back_again_is_told_once(world: World) -> None:
+    transaction_id = charge(world, "A-1")
+    paid = world.account.pay("A-1")
+    dearer = {**world.account.status("A-1"), "gross_amount": "160000.00"}
+    world.notify(paid)
+    world.confirm_due()
+    for number, answer in enumerate([dearer, None, dearer, None]):
+        world.gateway.answers = {transaction_id: answer} if answer else {}
+        world.notify({**paid, "custom_field1": str(number)})
+        world.run_for(hours=2)
+    amounts = [(event.amount.value, event.irregular) for event in world.events()]
+    assert [(str(amount), irregular) for amount, irregular in amounts] == [
+        ("150000.00", False),
+        ("160000.00", True),
+    ]
+    assert world.payment_rows()[0].version > 4
+
+
+def test_ids_that_no_question_can_carry_are_held_at_once(world: World) -> None:
+    charge(world, "A-1")
+    body = world.account.notification("A-1")
+    world.gateway.answers[".."] = CannotBeAsked("..")
+    world.notify(forged(body, transaction_id=".."))
+    world.run_for(days=2)
+    assert world.receipt_states() == [("parked", "cannot_be_asked")]
+    assert world.gateway.asked == [".."]
+    assert world.alarm_names() == ["parked"]
