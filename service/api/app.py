@@ -1,0 +1,55 @@
+"""The API as one FastAPI app, with its door, its bell and its errors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from service.api import consumers, events, health, leases, payments
+from service.api.auth import Auth
+from service.api.bell import Bell
+from service.api.context import ApiContext
+from service.api.door import Door
+from service.api.openapi import openapi_of
+from service.api.problems import on_http_error, on_service_error, on_validation_error
+from service.errors import ServiceError
+
+
+def create_api(context: ApiContext) -> FastAPI:
+    """Return the API. ``app.state.bell.close()`` lets waiting lease calls go, for a quick stop."""
+    app = FastAPI(
+        docs_url=None,  # the pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        exception_handlers={
+            ServiceError: on_service_error,
+            HTTPException: on_http_error,
+            RequestValidationError: on_validation_error,
+        },
+    )
+    app.state.context = context
+    app.state.bell = Bell(context.store)
+    app.state.acks_since_forgetting = 0
+    app.add_middleware(Door, auth=Auth(context.store, operator_token=context.operator_token))
+    _include(app)
+    app.openapi = openapi_of(app, context)  # type: ignore[method-assign] # FastAPI's documented way
+    return app
+
+
+def _include(app: FastAPI) -> None:
+    # The door has checked already: this is for the OpenAPI document.
+    bearer = [Security(HTTPBearer(auto_error=False, description="A token of this service: `mts_…`."))]
+    for part in (leases, consumers, events, payments):
+        app.include_router(part.router, dependencies=bearer)
+    app.include_router(consumers.for_operators, dependencies=bearer)
+    app.include_router(health.router)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.bell.close()

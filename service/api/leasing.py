@@ -1,0 +1,199 @@
+"""Lending over HTTP: long-poll without a thread, and nothing for a client that has gone."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from service.api.bell import Bell
+from service.api.context import ApiContext
+from service.api.models import LeaseBody
+from service.db.unit import Unit
+from service.domain.delivery import Delivery, Lease, parse_leases
+from service.flow import lease
+
+LOOK_AGAIN_S: Final = 5.0
+"""How long a ring that got lost may be missed."""
+SEARCH_S: Final = 5.0
+"""How long a call goes through events that its consumer does not want."""
+
+
+@dataclass
+class Got:
+    """What one lease call brings back."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    acked: list[Lease] = field(default_factory=list)
+    ended: list[Lease] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A unit's result and how long until the next look is worth it."""
+
+    lent: lease.Lent
+    acked: lease.Acked
+    idle_s: float | None
+
+
+class Gone:
+    """Watches for the client to hang up."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._watch: asyncio.Task[None] | None = None
+
+    async def now(self) -> bool:
+        """Say whether the client has gone."""
+        if self._watch is not None:
+            return self._watch.done()
+        return await self._request.is_disconnected()
+
+    async def or_(self, ring: asyncio.Future[None], timeout_s: float) -> None:
+        """Return at the ring, when the time is over, or when the client has gone."""
+        if self._watch is None:
+            self._watch = asyncio.ensure_future(self._watch_it())
+        await asyncio.wait((ring, self._watch), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _watch_it(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
+
+class Call:
+    """One lease call."""
+
+    def __init__(self, context: ApiContext, bell: Bell, name: str, body: LeaseBody, gone: Gone) -> None:
+        self._context = context
+        self._bell = bell
+        self._name = name
+        self._body = body
+        self._gone = gone
+        self._got = Got()
+        self._clock = asyncio.get_running_loop().time
+
+    async def run(self) -> Got | None:
+        """Return what there is, at the latest when the wait is over; None when the client has gone."""
+        leases = parse_leases(self._body.ack, field="ack")
+        while len(leases) > lease.MOST_AT_ONCE:
+            await self._ack(leases[: lease.MOST_AT_ONCE])
+            leases = leases[lease.MOST_AT_ONCE :]
+        deadline = self._clock() + self._body.wait_seconds
+        heard = self._bell.rings
+        ring = self._bell.next_ring()
+        idle_s = await self._lend(leases)
+        while not self._got.deliveries and (left := deadline - self._clock()) > 0 and not self._bell.closed:
+            if self._bell.rings == heard:
+                await self._gone.or_(ring, min(left, LOOK_AGAIN_S, left if idle_s is None else idle_s))
+            if await self._gone.now():
+                return None
+            heard, ring = self._bell.rings, self._bell.next_ring()
+            ready, idle_s = await self._peek()
+            if ready:
+                idle_s = await self._lend([])
+        return await self._unless_gone()
+
+    async def _ack(self, leases: Sequence[Lease]) -> None:
+        acked = await self._context.store.write_async(lambda unit: lease.ack(unit, self._name, leases))
+        self._count_acked(acked)
+
+    async def _lend(self, acks: Sequence[Lease]) -> float | None:
+        """Ack and lend; return in how many seconds something comes due, if it is known and nothing was lent."""
+        if await self._gone.now():
+            if acks:
+                await self._ack(acks)
+            return None
+        search_until = self._clock() + SEARCH_S
+        while True:
+            outcome = await self._context.store.write_async(self._unit_of_work(acks))
+            acks = []
+            self._take(outcome)
+            full = len(self._got.deliveries) >= self._body.limit
+            if full or not outcome.lent.more or self._clock() > search_until or await self._gone.now():
+                return outcome.idle_s
+
+    def _unit_of_work(self, acks: Sequence[Lease]) -> Callable[[Unit], _Outcome]:
+        limit = min(self._body.limit - len(self._got.deliveries), lease.MOST_AT_ONCE)
+        batch = self._context.new_batch()
+
+        def work(unit: Unit) -> _Outcome:
+            # One transaction: what is acked has been committed whenever anything has been lent.
+            acked = lease.ack(unit, self._name, acks) if acks else lease.Acked()
+            lent = lease.lend(
+                unit,
+                self._name,
+                limit=limit,
+                lease_seconds=self._body.lease_seconds,
+                batch=batch,
+                dice=self._context.dice,
+            )
+            return _Outcome(lent, acked, _seconds_to(lent.next_due_at, unit.now))
+
+        return work
+
+    def _take(self, outcome: _Outcome) -> None:
+        self._got.deliveries += outcome.lent.deliveries
+        self._count_acked(outcome.acked)
+        if outcome.lent.deliveries:
+            self._context.metrics.leased.labels(self._name).inc(len(outcome.lent.deliveries))
+        report_dead(self._context, self._name, outcome.lent.died)
+
+    def _count_acked(self, acked: lease.Acked) -> None:
+        self._got.acked += acked.acked
+        self._got.ended += acked.ended
+        if acked.acked:
+            self._context.metrics.acked.labels(self._name).inc(len(acked.acked))
+
+    async def _peek(self) -> tuple[bool, float | None]:
+        """Say whether a lease call would find something, without asking the writer, or when it will."""
+        return await run_in_threadpool(self._context.store.read, self._look)
+
+    def _look(self, unit: Unit) -> tuple[bool, float | None]:
+        consumer = unit.consumers.get(self._name)
+        if consumer.paused:
+            return False, None
+        head = unit.log.last_position()
+        until = min(consumer.cursor + lease.WINDOW, head)
+        wanted = (consumer.spec.types, consumer.spec.merchants)
+        ahead = until < head or unit.events.first_wanted(consumer.cursor, until, wanted) is not None
+        due_s = _seconds_to(unit.deliveries.next_due_at(self._name), unit.now)
+        return ahead or due_s == 0.0, due_s
+
+    async def _unless_gone(self) -> Got | None:
+        """Return what was got; give it back when the client has gone meanwhile."""
+        if not self._got.deliveries or not await self._gone.now():
+            return self._got
+        leases = [delivery.lease for delivery in self._got.deliveries]
+        for start in range(0, len(leases), lease.MOST_AT_ONCE):
+            some = leases[start : start + lease.MOST_AT_ONCE]
+            await self._context.store.write_async(partial(lease.give_back, name=self._name, leases=some))
+        return None
+
+
+def report_dead(context: ApiContext, name: str, died: Sequence[lease.Died]) -> None:
+    """Count what died and sound the alarm."""
+    for one in died:
+        context.metrics.dead.labels(name).inc()
+        context.alarms.sound(
+            "consumer_dead",
+            merchant=one.payment[0],
+            consumer=name,
+            transaction_id=one.payment[1],
+            position=one.position,
+            attempts=one.attempts,
+            reason=one.reason,
+        )
+
+
+def _seconds_to(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
