@@ -17,7 +17,17 @@ from service.console import Console
 from service.masking import OURS, mask, mask_text
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-QUIET = ("httpx", "httpcore", "hpack", "sqlalchemy", "alembic", "asyncio", "uvicorn.access")
+QUIET = (
+    "httpx",
+    "httpcore",
+    "hpack",
+    "sqlalchemy",
+    "alembic",
+    "asyncio",
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.access",
+)
 """Loggers of libraries that say nothing below a warning: some show whole URLs or SQL with its values."""
 
 
@@ -102,8 +112,8 @@ def _route_libraries(level: int, chain: list[Processor], lines: Lines) -> None:
     root.handlers = [_Bridge(chain, lines)]
     root.setLevel(level)
     logging.captureWarnings(capture=True)
-    for name in ("uvicorn", "uvicorn.error", *QUIET):
+    for name in QUIET:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-        logger.setLevel(max(level, logging.WARNING) if name in QUIET else level)
+        logger.setLevel(max(level, logging.WARNING))

@@ -82,6 +82,7 @@ def _serve(configuration: Configuration, server: "Server", listener: socket, pla
 
         def started() -> None:
             welcome.show(configuration, url, service.new_operator_token, playing)
+            log.info("listening", url=url, merchants=[merchant.name for merchant in configuration.merchants])
             if playing:
                 stack.enter_context(playing.payments())
 

@@ -30,7 +30,7 @@ class Screen(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    root, names = logging.getLogger(), [*logs.QUIET, "uvicorn", "uvicorn.error"]
+    root, names = logging.getLogger(), logs.QUIET
     handlers, level = root.handlers, root.level
     levels = {name: logging.getLogger(name).level for name in names}
     yield
