@@ -130,13 +130,15 @@ class Writer:
         while self.broken is None and (batch := self._take()) is not None:
             try:
                 self._serve(batch)
-            except (
-                BaseException
-            ) as error:  # a bug here must neither end the thread nor leave a future waiting
-                log.exception("writer_failed")
-                self.trouble = describe(error)
-                batch.all_fail(lambda: StoreUnavailable("the writer failed"))
+            except BaseException as error:  # noqa: BLE001  (a bug in here must not end the thread)
+                self._stumble(batch, error)
         self._disconnect()
+
+    def _stumble(self, batch: Batch, error: BaseException) -> None:
+        """Leave no future waiting, whatever went wrong around the transaction, the logging included."""
+        self.trouble = describe(error)
+        batch.all_fail(lambda: StoreUnavailable("the writer failed"))
+        _say("error", "writer_failed", exc_info=error)
 
     def _take(self) -> Batch | None:
         with self._changed:
@@ -162,7 +164,7 @@ class Writer:
         self._checkpoint(connection)
 
     def _committed(self, batch: Batch, seconds: float) -> None:
-        self.trouble = None
+        recovered_from, self.trouble = self.trouble, None
         self.last_commit_at = self._clock()
         self._commits += 1
         wake(batch.outcomes)
@@ -175,29 +177,32 @@ class Writer:
         if self._on_commit is not None:
             report = self._on_commit
             self._call(lambda: report(len(batch.arrivals) + len(batch.done), seconds))
+        if recovered_from is not None:
+            _say("info", "store_recovered", reason=recovered_from)
 
     def _fail(self, batch: Batch, error: BaseException) -> None:
         """Answer all of *batch*: nothing of it was stored, or nothing is sure any more."""
         self._disconnect()
-        if classify(error) is Fault.FATAL:
+        fault = classify(error)
+        if fault is Fault.FATAL:
             self._break(batch, error)
             return
-        reason = self.trouble = describe(error)
-        log.error(
-            "store_unavailable", reason=reason, waiting=self.waiting, exc_info=classify(error) is Fault.OWN
-        )
+        before, self.trouble = self.trouble, describe(error)
+        reason = self.trouble
         batch.all_fail(lambda: StoreUnavailable(f"nothing was stored: {reason}"))
+        if reason != before:  # once, not with every notification that comes
+            _say("error", "store_unavailable", reason=reason, exc_info=error if fault is Fault.OWN else None)
 
     def _break(self, batch: Batch | None, error: BaseException) -> None:
         with self._changed:
             self.broken = self.trouble = reason = describe(error)
-        log.critical("store_broken", reason=reason)
         if batch is not None:
             batch.all_fail(lambda: StoreBroken(reason))
         self._refuse_rest(lambda: StoreBroken(reason))
         if self._on_broken is not None:
             tell = self._on_broken
             self._call(lambda: tell(error))
+        _say("critical", "store_broken", reason=reason)
 
     def _refuse_rest(self, error: Callable[[], StoreError]) -> None:
         with self._changed:
@@ -223,7 +228,7 @@ class Writer:
             if classify(error) is Fault.FATAL:
                 self._break(None, error)
             else:
-                log.warning("checkpoint_failed", reason=describe(error))
+                _say("warning", "checkpoint_failed", reason=describe(error))
 
     def _check_file(self) -> None:
         """Notice that someone moved or deleted the file: its content goes when this process does."""
@@ -249,8 +254,14 @@ class Writer:
     def _call(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception:
-            log.exception("listener_failed")
+        except Exception as error:  # noqa: BLE001  (it is none of those who wait for the next commit)
+            _say("error", "listener_failed", exc_info=error)
+
+
+def _say(level: str, event: str, **facts: Any) -> None:
+    """Log, and go on when even that fails: on a full disk it may well."""
+    with contextlib.suppress(Exception):
+        getattr(log, level)(event, **facts)
 
 
 def _driver(connection: Connection) -> Any:
