@@ -1,11 +1,9 @@
 """Wires settings, database, gateway, threads and HTTP; the only place that reads the clock."""
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-import structlog
 from fastapi import FastAPI
 
 from django_midtrans import __version__
@@ -13,21 +11,22 @@ from service.alarms import Alarms
 from service.api.app import create_api
 from service.api.auth import ensure_operator_token
 from service.api.context import ApiContext
-from service.api.notifications import App, NotificationEndpoint, Receive, Scope, Send
+from service.api.notifications import NotificationEndpoint
+from service.api.posted import App
 from service.api.notifications_openapi import notification_paths
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
+from service.domain.records import Oddity
 from service.flow.confirm import Confirmer
 from service.flow.edges import Clock
 from service.flow.receive import Receiver
+from service.flow.reconsider import take_in_refused
 from service.gateway import Gateway
 from service.metrics import Metrics
 from service.oddities import OddityRings
 from service.settings import Configuration
 from service.worker import Worker
-
-log = structlog.get_logger()
 
 
 def utc_now() -> datetime:
@@ -80,11 +79,11 @@ class Service:
             alarm=self.alarms.sound,
             observe=self._observe,
         )
-        self._oddities = OddityRings(self.store)
+        self._oddities = OddityRings(self.store, on_keep=self._odd)
         self.new_operator_token: str | None = None
         """The operator token that `start` made, to be shown once."""
         self.api = self._make_api()
-        self.asgi: App = _with_lifespan(self._make_receiver(clock).before(self.api), self)
+        self.asgi: App = self._make_receiver(clock).before(self.api)
 
     def start(self) -> None:
         """Open the store, make what the settings name, begin to confirm.
@@ -95,6 +94,7 @@ class Service:
         self.new_operator_token = ensure_operator_token(
             self.store, self.configuration.data_dir, self.configuration.operator_token
         )
+        take_in_refused(self.store, self._merchants)
         self.worker.start()
         self._watch()
 
@@ -146,6 +146,9 @@ class Service:
         self.metrics.questions.labels(merchant, asked.value).inc()
         self.metrics.question_seconds.observe(seconds)
 
+    def _odd(self, oddity: Oddity) -> None:
+        self.metrics.oddities.labels(oddity.merchant, oddity.reason).inc()
+
     def _committed(self, size: int, seconds: float) -> None:
         self.metrics.commit_size.observe(size)
         self.metrics.commit_seconds.observe(seconds)
@@ -162,27 +165,5 @@ def build(
     clock: Clock = utc_now,
     on_broken: Callable[[BaseException], None] | None = None,
 ) -> Service:
-    """Return the service for *configuration*, not started yet: its `asgi` starts and stops it by lifespan."""
+    """Return the service for *configuration*, not started yet."""
     return Service(configuration, clock=clock, on_broken=on_broken)
-
-
-def _with_lifespan(app: App, service: Service) -> App:
-    """Return *app*, started and stopped with the server; both happen off the event loop, which stays free."""
-
-    async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-            return
-        await receive()
-        try:
-            await asyncio.to_thread(service.start)
-        except Exception as error:
-            log.exception("start_failed")
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await asyncio.to_thread(service.stop)
-        await send({"type": "lifespan.shutdown.complete"})
-
-    return asgi

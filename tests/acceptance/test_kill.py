@@ -158,7 +158,6 @@ def _check(path: Path, account: Any) -> None:
         assert [int(event["sequence"]) for event in of_payment] == list(range(1, len(of_payment) + 1))
         last = of_payment[-1]["data"]["status"]
         assert last == STATUS_OF[account.status(transaction_id)["transaction_status"]]
-        statuses = iter(step.status for step in account.steps(transaction_id))
-        happened = [STATUS_OF.get(status, status) for status in statuses]
+        happened = [STATUS_OF[status] for status in account.find(transaction_id).history]
         remaining = iter(happened)
         assert all(event["data"]["status"] in remaining for event in of_payment), (happened, of_payment)
