@@ -17,11 +17,11 @@ class Fault(Enum):
     FATAL = "fatal"  # a write or an fsync failed, or the file is damaged: never write to it again
 
 
-class TransactionLost(StoreError):  # noqa: N818  (says what happened, as every error here does)
+class TransactionLost(StoreError):
     """The database undid the whole transaction while one unit of it ran."""
 
 
-class FileGone(StoreError):  # noqa: N818  (likewise)
+class FileGone(StoreError):
     """The database's path names another file than the one that is open, or none: what is written is lost."""
 
 

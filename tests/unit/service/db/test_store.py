@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import event, select, text
 
 from service.db.store import Store
@@ -160,8 +161,9 @@ async def test_after_a_failed_write_or_fsync_the_store_is_broken_for_ever(
     with pytest.raises(StoreBroken):
         store.probe().result(0)
     assert not store.health().ok
-    assert [getattr(error, "sqlite_errorcode", None) for error in broken] == [code]
     assert store.read(lambda unit: unit.connection.scalar(select(receipts.c.id))) is None
+    store.close()  # waits for the writer, which tells after it has answered
+    assert [getattr(error, "sqlite_errorcode", None) for error in broken] == [code]
 
 
 def test_a_failed_checkpoint_fsync_breaks_the_store_but_not_what_was_answered(
@@ -177,11 +179,9 @@ def test_a_failed_checkpoint_fsync_breaks_the_store_but_not_what_was_answered(
 
     monkeypatch.setattr("service.db.writer._driver", lambda _: Driver())
     store.write(touch).result(5)
-    deadline = time.monotonic() + 5
-    while not broken and time.monotonic() < deadline:
-        time.sleep(0.01)
     with pytest.raises(StoreBroken):
         store.write(touch).result(5)
+    store.close()
     assert len(broken) == 1
 
 
@@ -204,6 +204,7 @@ async def test_nothing_is_answered_once_the_file_has_been_taken_away(
     take_away(database, and_made_anew=and_made_anew)
     with pytest.raises(StoreBroken, match="moved, deleted or replaced"):
         await store.receive(make_receipt())
+    store.close()  # waits for the writer, which tells after it has answered
     assert len(broken) == 1
 
 
@@ -258,6 +259,33 @@ def test_a_damaged_file_is_found_when_it_is_read_or_written(url: str, database: 
     with pytest.raises(StoreBroken):
         store.read(lambda unit: unit.connection.execute(select(receipts)).all())
     store.close()
+
+
+def test_trouble_is_logged_once_and_so_is_its_end(shaky: tuple[Store, Disk]) -> None:
+    store, disk = shaky
+    disk.error = disk.fails(sqlite3.SQLITE_FULL)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                store.write(touch).result(5)
+        disk.error = None
+        store.write(touch).result(5)
+        store.close()
+    assert [line["event"] for line in lines] == ["store_unavailable", "store_recovered"]
+
+
+def test_a_log_that_cannot_be_written_leaves_no_future_waiting(
+    shaky: tuple[Store, Disk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, disk = shaky
+    disk.error = disk.fails(sqlite3.SQLITE_FULL)
+    with monkeypatch.context() as patched:
+        patched.setattr("service.db.writer.log", None)
+        with pytest.raises(StoreUnavailable):
+            store.write(touch).result(5)
+        disk.error = None
+        store.write(touch).result(5)
+    assert store.health().ok
 
 
 def test_reading_does_not_wait_for_the_writer_and_sees_only_what_is_committed(
