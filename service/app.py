@@ -12,8 +12,8 @@ from service.api.app import create_api
 from service.api.auth import ensure_operator_token
 from service.api.context import ApiContext
 from service.api.notifications import NotificationEndpoint
-from service.api.posted import App
 from service.api.notifications_openapi import notification_paths
+from service.api.posted import App
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
@@ -22,6 +22,7 @@ from service.flow.confirm import Confirmer
 from service.flow.edges import Clock
 from service.flow.receive import Receiver
 from service.flow.reconsider import take_in_refused
+from service.flow.revive import Reviver
 from service.gateway import Gateway
 from service.metrics import Metrics
 from service.oddities import OddityRings
@@ -113,7 +114,12 @@ class Service:
     def _make_receiver(self, clock: Clock) -> NotificationEndpoint:
         receiving = self.configuration.receiving
         return NotificationEndpoint(
-            Receiver(self._merchants, receipts=self.store, oddities=self._oddities),
+            Receiver(
+                self._merchants,
+                receipts=self.store,
+                oddities=self._oddities,
+                on_duplicate=Reviver(self.store),
+            ),
             clock=clock,
             metrics=self.metrics,
             max_body_bytes=receiving.max_body_bytes,

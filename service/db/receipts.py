@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, null, select, tuple_, update
 
-from service.db.tables import receipts
+from service.db.tables import bodies, receipts
 from service.db.topic import Topic
 from service.db.types import microseconds
-from service.domain.records import ENDED, HELD, NewReceipt, ReceiptState, StoredReceipt
+from service.domain.records import ENDED, HELD, EndedReceipt, NewReceipt, ReceiptState, StoredReceipt
 
 if TYPE_CHECKING:
     from service.db.unit import Unit
@@ -71,6 +71,13 @@ _COUNT_REPEATS = (
 )
 
 
+_ENDED = (
+    select(receipts.c.merchant, receipts.c.transaction_id, bodies.c.raw)
+    .join(bodies, bodies.c.receipt_id == receipts.c.id)
+    .where(receipts.c.id == bindparam("b_id"), receipts.c.state.in_(sorted(state.value for state in ENDED)))
+)
+
+
 class Receipts:
     """Queries on receipts and their bodies."""
 
@@ -99,6 +106,11 @@ class Receipts:
                 repeats.append(receipt)
         self._note(repeats, ids)
         return stored
+
+    def ended(self, receipt_id: UUID) -> EndedReceipt | None:
+        """Return the receipt if it has ended and its body is still kept."""
+        row = self._connection.execute(_ENDED, {"b_id": receipt_id}).one_or_none()
+        return None if row is None else EndedReceipt(row.merchant, row.transaction_id, row.raw)
 
     def reopen(self, ids: Collection[UUID]) -> int:
         """Set held and ended receipts going again, due now; return how many. Waiting ones are left alone."""

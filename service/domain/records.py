@@ -240,3 +240,12 @@ class MerchantState:
     access_fingerprint: str
     confirmed: bool = False
     pause_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedReceipt:
+    """A receipt that has ended, with what Midtrans posted."""
+
+    merchant: str
+    transaction_id: str | None
+    raw: bytes

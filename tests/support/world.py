@@ -28,6 +28,7 @@ from service.domain.records import Claim, Expectation, Oddity
 from service.errors import GatewayError
 from service.flow.confirm import Answered, Confirmer
 from service.flow.receive import Receiver
+from service.flow.revive import Reviver
 
 KEY = "SB-Mid-server-world"
 LEASE = timedelta(seconds=60)
@@ -97,8 +98,8 @@ class World:
         """Post a notification; return the status of the answer."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         arrival = Arrival(merchant, raw, len(raw), self.clock(), "127.0.0.1", "/notifications", {})
-        answer = asyncio.run(self._receive(arrival))
-        return answer.status
+        status: int = asyncio.run(self._receive(arrival)).status
+        return status
 
     async def _receive(self, arrival: Arrival) -> Any:
         return await self.receiver.receive(arrival)
@@ -217,7 +218,7 @@ def make_world(folder: Path, *, waits: Waits | None = None, key: str = KEY) -> I
         jitter=lambda: 0.0,
     )
     oddities = NoOddities()
-    receiver = Receiver(merchants, receipts=store, oddities=oddities)
+    receiver = Receiver(merchants, receipts=store, oddities=oddities, on_duplicate=Reviver(store))
     try:
         yield World(store, clock, midtrans, account, gateway, confirmer, receiver, oddities, alarms)
     finally:
