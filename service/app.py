@@ -17,8 +17,8 @@ from service.api.posted import App
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
-from service.domain.records import Oddity
-from service.flow.confirm import Confirmer
+from service.domain.records import Oddity, ReceiptState
+from service.flow.confirm import Confirmer, Report
 from service.flow.edges import Clock
 from service.flow.receive import Receiver
 from service.flow.reconsider import take_in_refused
@@ -73,6 +73,7 @@ class Service:
                 alarm=self.alarms.sound,
                 waits=configuration.waits,
                 jitter=random.random,
+                on_report=self._confirmed,
             ),
             merchants=configuration.merchants,
             limits=configuration.limits,
@@ -151,6 +152,13 @@ class Service:
     def _observe(self, merchant: str, asked: Asked, *, seconds: float) -> None:
         self.metrics.questions.labels(merchant, asked.value).inc()
         self.metrics.question_seconds.observe(seconds)
+
+    def _confirmed(self, merchant: str, report: Report) -> None:
+        for step in report.receipts:
+            if step.state is not ReceiptState.WAITING:
+                self.metrics.receipts.labels(merchant, step.state.value).inc()
+        for event in report.events:
+            self.metrics.events.labels(merchant, event.type).inc()
 
     def _odd(self, oddity: Oddity) -> None:
         self.metrics.oddities.labels(oddity.merchant, oddity.reason).inc()

@@ -74,7 +74,10 @@ class Report:
 
 
 class Confirmer:
-    """Confirms claims: asks outside, decides and writes inside. Safe under threads."""
+    """Confirms claims: asks outside, decides and writes inside. Safe under threads.
+
+    *on_report* is told the merchant and what a unit of work did, after its commit.
+    """
 
     def __init__(
         self,
@@ -85,7 +88,9 @@ class Confirmer:
         alarm: Alarm,
         waits: Waits,
         jitter: Callable[[], float],
+        on_report: Callable[[str, Report], None] = lambda _merchant, _report: None,
     ) -> None:
+        self._on_report = on_report
         self._merchants = merchants
         self._gateway = gateway
         self._store = store
@@ -167,6 +172,7 @@ class Confirmer:
                 transaction_id=event.transaction_id,
                 event_id=event.id,
             )
+        self._on_report(claim.merchant, report)
         for sounded in report.alarms:
             self._alarm(sounded.alarm, merchant=claim.merchant, **sounded.facts)
 
