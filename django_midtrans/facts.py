@@ -46,7 +46,7 @@ _REVERSIBLE: Final = frozenset(
 )
 
 
-class FactsUnreadable(Exception):  # noqa: N818  (named after what happened)
+class FactsUnreadable(Exception):
     """The body does not even say what became of the payment; ask again."""
 
     def __init__(self, field: str, problem: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 from .values import JsonNumber
 
 
-class NotificationMalformed(Exception):  # noqa: N818  (named after what happened)
+class NotificationMalformed(Exception):
     """What was posted cannot be used. *reason* is a stable word, *detail* names fields and never values."""
 
     def __init__(self, reason: str, detail: str) -> None:

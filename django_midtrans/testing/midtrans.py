@@ -14,7 +14,7 @@ from django_midtrans.testing.bodies import JAKARTA, Body
 from django_midtrans.testing.outside import Surroundings
 
 
-class UnknownServerKey(Exception):  # noqa: N818 - says what happened, as this project's errors do
+class UnknownServerKey(Exception):
     """Midtrans does not know the key; ``body`` is its 401, which comes with HTTP 401."""
 
     def __init__(self, body: Body) -> None:

@@ -18,7 +18,7 @@ from django_midtrans.testing.transaction import Refund, Step, Transaction
 KEPT_NOTIFICATIONS = 10_000
 
 
-class ImpossibleStep(Exception):  # noqa: N818 - says what happened, as this project's errors do
+class ImpossibleStep(Exception):
     """The test asked for something that Midtrans has no way to do, or named no payment."""
 
 

@@ -63,7 +63,9 @@ class Breaker:
     Failures are transport errors, 5xx and 429 only: an answer that says no is an answer.
     """
 
-    def __init__(self, *, threshold: int = 10, first_wait_s: float = 1.0, longest_wait_s: float = 30.0) -> None:
+    def __init__(
+        self, *, threshold: int = 10, first_wait_s: float = 1.0, longest_wait_s: float = 30.0
+    ) -> None:
         self._threshold = threshold
         self._first_wait_s = first_wait_s
         self._longest_wait_s = longest_wait_s

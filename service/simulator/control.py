@@ -32,7 +32,7 @@ CARD_TOKENS = {
 }
 
 
-class OptionInvalid(Exception):  # noqa: N818 - says what happened, as this project's errors do
+class OptionInvalid(Exception):
     """An option of a step is missing or of a wrong kind."""
 
 

@@ -38,7 +38,7 @@ NOT_FOUND_PAGE = (
 )
 
 
-class BodyUnreadable(Exception):  # noqa: N818 - says what happened, as this project's errors do
+class BodyUnreadable(Exception):
     """The request's body is not a JSON object: Midtrans' 413."""
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.world import World, make_world
 
 from django_midtrans.values import read_time
-from support.world import World, make_world
 
 KEY = "SB-Mid-server-test"
 FOLDER = Path(__file__).parent.parent / "payloads"

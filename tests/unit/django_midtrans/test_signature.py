@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +85,7 @@ def test_a_linked_account_is_signed_over_its_own_three_texts() -> None:
 
 
 @pytest.mark.parametrize("position", range(5))
-@pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=lambda odd: re.sub(r" at 0x\w+", "", repr(odd)))
 def test_odd_input_is_false_and_never_an_exception(position: int, odd: object) -> None:
     arguments: list[object] = [*_TEXTS, _GOOD, "key"]
     assert signature_matches(*arguments) is True
