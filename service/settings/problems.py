@@ -5,7 +5,6 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from service.errors import SettingsInvalid
 
@@ -41,7 +40,7 @@ class Problems:
                 self._explain(model, detail, name_of)
             return None
 
-    def _explain(self, model: type[BaseModel], detail: ErrorDetails, name_of: Callable[[str], str]) -> None:
+    def _explain(self, model: type[BaseModel], detail: Mapping[str, Any], name_of: Callable[[str], str]) -> None:
         field, *inside = (str(part) for part in detail["loc"])
         name = name_of(field) + "".join(f"[{part}]" for part in inside)
         if detail["type"] == "extra_forbidden":
