@@ -26,9 +26,21 @@ ALARMS: Mapping[str, str] = {
         "A partial refund came without its amount, so no event was made yet: look the refund up in the "
         "dashboard; it is asked again by itself."
     ),
-    "charged_back_without_amount": (
+    "partial_chargeback_without_amount": (
         "A partial chargeback came without its amount and counts as 0.00: look the amount up in the "
         "dashboard."
+    ),
+    "amount_missing": (
+        "Midtrans confirmed a payment without its amount, so nothing was changed: look at the payment in the "
+        "dashboard; it is asked again by itself."
+    ),
+    "refunded_more_than_paid": (
+        "Midtrans reports more refunded than was paid; it counts as reported: compare the refunds in the "
+        "dashboard."
+    ),
+    "currency_not_idr": (
+        "Midtrans reports a currency other than rupiah; it counts as reported: see that your shop reads the "
+        "currency of an amount before it compares."
     ),
     "parked": (
         "A notification could not be confirmed in all the time given: look at its receipt, mend the "
@@ -53,6 +65,10 @@ ALARMS: Mapping[str, str] = {
     "consumer_dead": (
         "An event used up all attempts of a consumer: read the consumer's dead letters, mend it, then "
         "redrive or discard them."
+    ),
+    "store_broken": (
+        "The database file failed a write or is damaged; the service answers 507 and ends: look at the disk and "
+        "at the kernel's log, then start it again or restore the last backup."
     ),
     "store_unavailable": (
         "Nothing can be stored, notifications are answered 507 and come again: look at the disk (full, "

@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import service
 from service.alarms import ALARMS, Alarms
+from service.domain.pace import Pause
+from service.domain.records import ReceiptState
 from service.metrics import Metrics
 
 SOURCES = sorted(Path(service.__file__).parent.rglob("*.py"))
@@ -116,6 +118,14 @@ def test_an_alarm_is_logged_with_its_facts_and_counted() -> None:
 
 def test_every_alarm_that_is_sounded_says_what_to_do() -> None:
     sounded = set(calls("sound")) | set(calls("alarm")) | set(calls("_alarm"))
+    sounded |= {"status_unknown", "amount_missing", "partial_refund_without_amount"}  # problem_of
+    sounded |= {
+        "partial_chargeback_without_amount",
+        "refunded_more_than_paid",
+        "currency_not_idr",
+    }  # alarms_of
+    sounded |= {state.value for state in (ReceiptState.PARKED, ReceiptState.CONTRADICTED)}
+    sounded |= {pause.value for pause in Pause}
     assert sounded - set(ALARMS) == set()
 
 
