@@ -40,7 +40,9 @@ class Problems:
                 self._explain(model, detail, name_of)
             return None
 
-    def _explain(self, model: type[BaseModel], detail: Mapping[str, Any], name_of: Callable[[str], str]) -> None:
+    def _explain(
+        self, model: type[BaseModel], detail: Mapping[str, Any], name_of: Callable[[str], str]
+    ) -> None:
         field, *inside = (str(part) for part in detail["loc"])
         name = name_of(field) + "".join(f"[{part}]" for part in inside)
         if detail["type"] == "extra_forbidden":
