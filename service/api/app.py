@@ -3,13 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Security
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from service.api import consumers, events, health, leases, payments
-from service.api.auth import Auth
+from service.api.auth import BEARER, Auth
 from service.api.bell import Bell
 from service.api.context import ApiContext
 from service.api.door import Door
@@ -41,11 +40,9 @@ def create_api(context: ApiContext) -> FastAPI:
 
 
 def _include(app: FastAPI) -> None:
-    # The door has checked already: this is for the OpenAPI document.
-    bearer = [Security(HTTPBearer(auto_error=False, description="A token of this service: `mts_…`."))]
     for part in (leases, consumers, events, payments):
-        app.include_router(part.router, dependencies=bearer)
-    app.include_router(consumers.for_operators, dependencies=bearer)
+        app.include_router(part.router, dependencies=[BEARER])
+    app.include_router(consumers.for_operators, dependencies=[BEARER])
     app.include_router(health.router)
 
 

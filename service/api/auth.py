@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPBearer
 
 from service.db.store import Store
 from service.db.tokens import hash_of, make_secret
@@ -51,9 +52,7 @@ class Auth:
         return await self._look_up(hashed)
 
     async def _look_up(self, hashed: bytes) -> Token:
-        token: Token | None = await run_in_threadpool(
-            self._store.read, lambda unit: unit.tokens.find(hashed)
-        )
+        token: Token | None = await run_in_threadpool(self._store.read, lambda unit: unit.tokens.find(hashed))
         self._cache.pop(hashed, None)
         if token is None:
             raise Unauthenticated("the token is unknown or revoked")
@@ -68,6 +67,10 @@ def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     found = [value for name, value in headers if name == b"authorization"]
     scheme, _, secret = found[0].decode("latin-1").partition(" ") if len(found) == 1 else ("", "", "")
     return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+BEARER: Final = Security(HTTPBearer(auto_error=False, description="A token of this service: `mts_…`."))
+"""For the OpenAPI document alone: the door has checked before any route is looked for."""
 
 
 async def caller_of(request: Request) -> Token:

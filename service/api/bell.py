@@ -37,6 +37,14 @@ class Bell:
             self._stop_listening()
         self._ring()
 
+    def close_soon(self) -> None:
+        """Have `close` called on the loop; from any thread, a signal handler too."""
+        if self._loop is None:
+            self.closed = True
+        else:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.close)
+
     def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._stop_listening is not None:
             self._stop_listening()

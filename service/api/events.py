@@ -24,6 +24,7 @@ router = APIRouter(prefix="/v1/events", tags=["events"], dependencies=[Depends(r
 
 @router.get("", response_model=models.EventsAnswer, summary="Read the log", responses=errors(410))
 async def read_events(
+    *,
     context: Context,
     caller: Caller,
     after: Annotated[
@@ -35,8 +36,8 @@ async def read_events(
         ),
     ] = "beginning",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    type: Annotated[
-        str | None, Query(max_length=200, description="A type, or a beginning and `*`.")
+    type_: Annotated[
+        str | None, Query(alias="type", max_length=200, description="A type, or a beginning and `*`.")
     ] = None,
     merchant: Annotated[str | None, Query(max_length=63)] = None,
     order_id: Annotated[str | None, Query(max_length=255)] = None,
@@ -45,7 +46,7 @@ async def read_events(
 
     A consumer's token sees what its consumers' types and merchants let through.
     """
-    check_types([type or "*"], field="type")
+    check_types([type_ or "*"], field="type")
     check_merchants([merchant or "*"], field="merchant")
     epoch = context.store.epoch
     place = parse_place(after, epoch, field="after")
@@ -53,7 +54,7 @@ async def read_events(
     def query(unit: Unit) -> str:
         head = unit.log.last_position()
         start = cursor_of(unit, place, field="after")
-        only = EventFilter((type or "*",), (merchant or "*",), order_id, _within(unit, caller))
+        only = EventFilter((type_ or "*",), (merchant or "*",), order_id, _within(unit, caller))
         found = unit.events.after(start, limit=limit, only=only)
         return texts.events_answer(
             found, next_=found[-1].position if len(found) == limit else head, epoch=epoch

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
-from service.api.auth import operator
+from service.api.auth import BEARER, operator
 from service.api.context import Context
 from service.api.describe import errors
 from service.errors import StoreError
@@ -60,7 +60,7 @@ async def readyz(context: Context) -> Response:
     "/metrics",
     summary="Metrics for Prometheus",
     response_model=None,
-    dependencies=[Depends(operator)],
+    dependencies=[BEARER, Depends(operator)],
     responses={
         200: {"content": {"text/plain": {"example": "midtrans_events_total{…} 1.0"}}},
         **errors(401, 403),

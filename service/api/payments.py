@@ -20,6 +20,7 @@ router = APIRouter(prefix="/v1/payments", tags=["payments"], dependencies=[Depen
 
 @router.get("", response_model=models.PaymentsAnswer, summary="List payments")
 async def list_payments(
+    *,
     context: Context,
     caller: Caller,
     merchant: Annotated[str | None, Query(max_length=63)] = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, or_, select
+from sqlalchemy import Row, RowMapping, and_, or_, select
 
 from service.db.tables import confirmations, payments, receipts, transitions
 from service.errors import RequestInvalid
@@ -112,7 +112,9 @@ class PaymentReads:
             .order_by(receipts.c.id.desc())
             .limit(STEPS)
         )
-        return [_step(row, "receipt", "received_at") for row in self._connection.execute(query)][::-1]
+        return [_step(row, "receipt", "received_at") for row in self._connection.execute(query).mappings()][
+            ::-1
+        ]
 
     def _confirmations(self, payment: PaymentRow) -> list[TimelineStep]:
         query = (
@@ -132,7 +134,9 @@ class PaymentReads:
             .order_by(confirmations.c.ordinal.desc())
             .limit(STEPS)
         )
-        return [_step(row, "confirmation", "answered_at") for row in self._connection.execute(query)][::-1]
+        return [
+            _step(row, "confirmation", "answered_at") for row in self._connection.execute(query).mappings()
+        ][::-1]
 
     def _transitions(self, payment: PaymentRow) -> list[TimelineStep]:
         query = (
@@ -151,11 +155,13 @@ class PaymentReads:
             .order_by(transitions.c.sequence.desc())
             .limit(STEPS)
         )
-        return [_step(row, "transition", "made_at") for row in self._connection.execute(query)][::-1]
+        return [_step(row, "transition", "made_at") for row in self._connection.execute(query).mappings()][
+            ::-1
+        ]
 
 
-def _step(row: Row[Any], what: str, at: str) -> TimelineStep:
-    facts = dict(row._mapping)
+def _step(row: RowMapping, what: str, at: str) -> TimelineStep:
+    facts = {str(name): value for name, value in row.items()}
     return TimelineStep(facts.pop(at), what, facts)
 
 

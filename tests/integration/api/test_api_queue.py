@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from support.api import Api
 
 from service.domain.records import Role
-from tests.integration.api.conftest import Api
 
 
 def payments(answer: dict[str, Any]) -> list[str]:

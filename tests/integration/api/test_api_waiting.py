@@ -1,0 +1,200 @@
+"""Waiting lease calls over a real socket: they wake at once, hold no thread, and lend nothing to the gone."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from support.api import Api
+
+from service.domain.records import Role
+
+LEASE = "/v1/consumers/shipping/lease"
+
+
+def leases(answer: dict[str, Any]) -> list[str]:
+    return [one["lease"] for one in answer["deliveries"]]
+
+
+async def waiting(api: Api, url: str, **body: Any) -> "asyncio.Task[tuple[dict[str, Any], float]]":
+    """Start a lease call that waits; its result comes with the moment at which it arrived."""
+
+    async def call() -> tuple[dict[str, Any], float]:
+        async with httpx.AsyncClient(base_url=url, headers=api.auth(Role.CONSUMER), timeout=60) as client:
+            answer = await client.post(LEASE, json={"wait_seconds": 20, **body})
+            return answer.json(), time.perf_counter()
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    return task
+
+
+@pytest.mark.slow
+async def test_a_waiting_call_wakes_within_20_ms_of_the_event(api: Api, served: str) -> None:
+    await api.make()
+    woken_s = []
+    for number in range(5):
+        task = await waiting(api, served)
+        await asyncio.to_thread(api.append, f"p{number}")
+        committed = time.perf_counter()
+        answer, arrived = await task
+        assert len(answer["deliveries"]) == 1
+        woken_s.append(arrived - committed)
+    assert sorted(woken_s)[2] < 0.020, woken_s
+
+
+async def test_a_call_that_waits_in_vain_comes_back_empty_in_time(api: Api, served: str) -> None:
+    await api.make()
+    began = time.perf_counter()
+    answer, arrived = await (await waiting(api, served, wait_seconds=0.6))
+    assert answer == {"deliveries": [], "acked": [], "ended": []}
+    assert 0.5 < arrived - began < 2.5
+
+
+async def test_an_ack_is_committed_before_the_call_waits(api: Api, served: str) -> None:
+    api.append("a")
+    await api.make()
+    lent = leases(await api.lease())
+    task = await waiting(api, served, ack=lent, wait_seconds=0.5)
+    looked = await api.look()
+    assert (looked["in_flight"], looked["lag"]) == (0, 0)
+    assert (await task)[0]["acked"] == lent
+
+
+async def test_an_ack_wakes_who_waits_for_the_next_event_of_the_payment(api: Api, served: str) -> None:
+    api.append("a", "a")
+    await api.make()
+    lent = leases(await api.lease())
+    task = await waiting(api, served)
+    await api.post("ack", leases=lent)
+    assert [one["event"]["data"]["n"] for one in (await task)[0]["deliveries"]] == [2]
+
+
+@pytest.mark.parametrize("way", ["seek", "resume", "nack", "redrive"])
+async def test_what_makes_an_event_due_wakes_who_waits(api: Api, served: str, way: str) -> None:
+    api.append("a")
+    await api.make(max_attempts=1 if way == "redrive" else 30)
+    lent: list[str] = []
+    if way == "resume":
+        await api.post("pause")
+    else:
+        lent = leases(await api.lease())
+    if way == "redrive":
+        await api.post("nack", leases=lent)
+    task = await waiting(api, served)
+    calls: dict[str, dict[str, Any]] = {
+        "seek": {"path": "seek", "to": "beginning"},
+        "resume": {"path": "resume"},
+        "nack": {"path": "nack", "leases": lent, "delay_seconds": 0},
+        "redrive": {"path": "dead-letters/redrive", "positions": "all"},
+    }
+    began = time.perf_counter()
+    await api.post(**calls[way])
+    answer, arrived = await task
+    assert len(answer["deliveries"]) == 1
+    assert arrived - began < 1
+
+
+async def test_a_waiting_call_gets_what_comes_due_meanwhile(api: Api, served: str) -> None:
+    api.append("a")
+    await api.make()
+    await api.post("nack", leases=leases(await api.lease()), delay_seconds=0.8)
+    began = time.perf_counter()
+    answer, arrived = await (await waiting(api, served))
+    assert answer["deliveries"][0]["attempt"] == 2
+    assert 0.5 < arrived - began < 2.0
+
+
+async def test_nothing_is_lent_to_a_client_that_has_gone(api: Api, served: str) -> None:
+    await api.make()
+    await asyncio.to_thread(_call_and_hang_up, api, served)
+    await asyncio.sleep(0.2)
+    await asyncio.to_thread(api.append, "a")
+    await asyncio.sleep(0.3)
+    looked = await api.look()
+    assert (looked["in_flight"], looked["lag"]) == (0, 1)
+
+
+def _call_and_hang_up(api: Api, url: str) -> None:
+    body = b'{"wait_seconds":30}'
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"POST {LEASE} HTTP/1.1\r\nHost: x\r\nAuthorization: {api.auth(Role.CONSUMER)['Authorization']}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        time.sleep(0.3)
+
+
+@pytest.mark.slow
+async def test_waiting_calls_hold_no_threads_and_one_event_goes_to_one_of_them(api: Api, served: str) -> None:
+    await api.make()
+    tasks = [await waiting(api, served, wait_seconds=3)]
+    more = [asyncio.create_task(_short_wait(api, served)) for _ in range(60)]
+    await asyncio.sleep(1)
+    assert threading.active_count() < 60
+    await asyncio.to_thread(api.append, "a")
+    answers = [(await task)[0] for task in tasks] + list(await asyncio.gather(*more))
+    assert sum(len(answer["deliveries"]) for answer in answers) == 1
+
+
+async def _short_wait(api: Api, url: str) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=url, headers=api.auth(Role.CONSUMER), timeout=60) as client:
+        answer: dict[str, Any] = (await client.post(LEASE, json={"wait_seconds": 2})).json()
+        return answer
+
+
+async def test_closing_the_bell_lets_everybody_go(api: Api, served: str) -> None:
+    await api.make()
+    task = await waiting(api, served)
+    began = time.perf_counter()
+    api.app.state.bell.close_soon()
+    answer, arrived = await task
+    assert answer["deliveries"] == []
+    assert arrived - began < 1
+
+
+@pytest.mark.slow
+async def test_sixteen_threads_never_hold_the_same_event_or_payment_at_once(api: Api, served: str) -> None:
+    names = [f"p{number % 60}" for number in range(600)]
+    await asyncio.to_thread(api.append, *names)
+    await api.make()
+    lock = threading.Lock()
+    held: set[str] = set()
+    done: Counter[int] = Counter()
+    order: dict[str, list[int]] = {}
+    faults: list[str] = []
+
+    def work() -> None:
+        with httpx.Client(base_url=served, headers=api.auth(Role.CONSUMER), timeout=30) as client:
+            acks: list[str] = []
+            for _ in range(1000):
+                answer = client.post(LEASE, json={"limit": 5, "wait_seconds": 0, "ack": acks}).json()
+                with lock:
+                    for one in answer["deliveries"]:
+                        payment, number = one["event"]["data"]["p"], one["event"]["data"]["n"]
+                        if payment in held:
+                            faults.append(payment)
+                        held.add(payment)
+                        order.setdefault(payment, []).append(number)
+                        done[number] += 1
+                with lock:
+                    held.difference_update(one["event"]["data"]["p"] for one in answer["deliveries"])
+                acks = leases(answer)
+                if len(done) == len(names) and not acks:
+                    return
+
+    with ThreadPoolExecutor(16) as pool:
+        futures = [pool.submit(work) for _ in range(16)]
+        await asyncio.gather(*(asyncio.wrap_future(future) for future in futures))
+    assert not faults
+    assert set(done.values()) == {1}
+    assert len(done) == 600
+    assert all(numbers == sorted(numbers) for numbers in order.values())
