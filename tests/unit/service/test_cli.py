@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stored_hashes(data: Path) -> set[bytes]:
-    with sqlite3.connect(data / "midtrans.db") as connection:
+    with closing(sqlite3.connect(data / "midtrans.db")) as connection:
         return {
             bytes(row[0]) for row in connection.execute("SELECT hash FROM tokens WHERE revoked_at IS NULL")
         }
