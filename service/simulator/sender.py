@@ -89,8 +89,9 @@ class NotificationSender:
     async def idle(self) -> None:
         """Return once every delivery so far has been delivered or given up."""
         await asyncio.sleep(0)  # deliveries handed in just now become tasks
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        # only those not done: gathering finished ones does not let the loop run, and so would never end (3.12 on)
+        while under_way := [task for task in self._tasks if not task.done()]:
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def aclose(self) -> None:
         """Stop: what is on its way is cut off, as when Midtrans' sender dies."""
