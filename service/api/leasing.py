@@ -37,7 +37,6 @@ class _Outcome:
     """A unit's result and how long until the next look is worth it."""
 
     lent: lease.Lent
-    acked: lease.Acked
     idle_s: float | None
 
 
@@ -127,8 +126,6 @@ class Call:
         batch = self._context.new_batch()
 
         def work(unit: Unit) -> _Outcome:
-            # One transaction: what is acked has been committed whenever anything has been lent.
-            acked = lease.ack(unit, self._name, acks) if acks else lease.Acked()
             lent = lease.lend(
                 unit,
                 self._name,
@@ -136,14 +133,15 @@ class Call:
                 lease_seconds=self._body.lease_seconds,
                 batch=batch,
                 dice=self._context.dice,
+                acks=acks,
             )
-            return _Outcome(lent, acked, _seconds_to(lent.next_due_at, unit.now))
+            return _Outcome(lent, _seconds_to(lent.next_due_at, unit.now))
 
         return work
 
     def _take(self, outcome: _Outcome) -> None:
         self._got.deliveries += outcome.lent.deliveries
-        self._count_acked(outcome.acked)
+        self._count_acked(outcome.lent.acked)
         if outcome.lent.deliveries:
             self._context.metrics.leased.labels(self._name).inc(len(outcome.lent.deliveries))
         report_dead(self._context, self._name, outcome.lent.died)

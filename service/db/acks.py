@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, delete, select, text
 
 from service.db.tables import acks
+from service.db.types import UtcTime
 from service.domain.delivery import Lease
 
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ MEMORY = timedelta(minutes=75)
 _KNOWN = select(acks.c.batch, acks.c.numbers).where(
     acks.c.consumer == bindparam("consumer"), acks.c.batch.in_(bindparam("batches", expanding=True))
 )
+
+# "[1, 2]" and "[3]" make "[1, 2,3]" without reading the row first. As text: SQLAlchemy would compile its own
+# form of it anew each time.
+_REMEMBER = text(
+    "INSERT INTO acks (batch, consumer, numbers, acked_at) VALUES (:batch, :consumer, :numbers, :acked_at)"
+    " ON CONFLICT (batch) DO UPDATE SET acked_at = excluded.acked_at,"
+    " numbers = rtrim(acks.numbers, ']') || ',' || ltrim(excluded.numbers, '[')"
+).bindparams(bindparam("acked_at", type_=UtcTime))
 
 
 class Acks:
@@ -37,8 +45,7 @@ class Acks:
             for batch, numbers in _by_batch(leases).items()
         ]
         if rows:
-            is_sqlite = self._connection.dialect.name == "sqlite"
-            self._connection.execute(_REMEMBER_SQLITE if is_sqlite else _REMEMBER_POSTGRESQL, rows)
+            self._connection.execute(_REMEMBER, rows)
 
     def known(self, consumer: str, leases: Iterable[Lease]) -> set[Lease]:
         """Return those of *leases* that were acked within the memory."""
@@ -59,29 +66,6 @@ class Acks:
         over = select(acks.c.batch).where(acks.c.acked_at < self._unit.now - MEMORY)
         oldest = over.order_by(acks.c.acked_at).limit(rows)
         return self._connection.execute(delete(acks).where(acks.c.batch.in_(oldest))).rowcount
-
-
-# "[1, 2]" and "[3]" make "[1, 2,3]" without reading the row first.
-_insert_sqlite = sqlite.insert(acks)
-_insert_postgresql = postgresql.insert(acks)
-_REMEMBER_SQLITE = _insert_sqlite.on_conflict_do_update(
-    index_elements=[acks.c.batch],
-    set_={
-        "numbers": func.rtrim(acks.c.numbers, "]")
-        + literal(",")
-        + func.ltrim(_insert_sqlite.excluded.numbers, "["),
-        "acked_at": _insert_sqlite.excluded.acked_at,
-    },
-)
-_REMEMBER_POSTGRESQL = _insert_postgresql.on_conflict_do_update(
-    index_elements=[acks.c.batch],
-    set_={
-        "numbers": func.rtrim(acks.c.numbers, "]")
-        + literal(",")
-        + func.ltrim(_insert_postgresql.excluded.numbers, "["),
-        "acked_at": _insert_postgresql.excluded.acked_at,
-    },
-)
 
 
 def _by_batch(leases: Iterable[Lease]) -> dict[str, list[int]]:

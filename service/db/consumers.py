@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
@@ -93,12 +94,10 @@ class Consumers:
 
 
 def _consumer(row: Row[Any]) -> Consumer:
-    spec = ConsumerSpec(
-        types=tuple(json.loads(row.types)),
-        merchants=tuple(json.loads(row.merchants)),
-        start=row.start,
-        lease_seconds=row.lease_seconds,
-        max_attempts=row.max_attempts,
-        on_dead=row.on_dead,
-    )
+    spec = _spec(row.types, row.merchants, row.start, row.lease_seconds, row.max_attempts, row.on_dead)
     return Consumer(row.name, spec, row.paused, row.cursor, row.created_at, row.updated_at)
+
+
+@lru_cache(maxsize=256)
+def _spec(types: str, merchants: str, start: str, *rest: Any) -> ConsumerSpec:
+    return ConsumerSpec(tuple(json.loads(types)), tuple(json.loads(merchants)), start, *rest)

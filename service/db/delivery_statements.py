@@ -3,7 +3,19 @@
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from service.db.filters import wanted
 from service.db.tables import deliveries, events
@@ -11,7 +23,6 @@ from service.domain.delivery import DeliveryState as State
 
 _other = deliveries.alias("other")
 OPEN = (State.LEASED, State.WAITING, State.HELD)
-_BLOCKING = {False: OPEN, True: (*OPEN, State.DEAD)}  # by: do dead ones hold?
 COLUMNS = (
     deliveries.c.id,
     deliveries.c.position,
@@ -24,6 +35,12 @@ COLUMNS = (
 )
 
 
+def _blocks(holds: bool) -> ColumnElement[bool]:  # noqa: FBT001 (as below)
+    # Not IN: SQLAlchemy would spell its list out anew each time.
+    counts = _other.c.state != State.DISCARDED
+    return counts if holds else and_(counts, _other.c.state != State.DEAD)
+
+
 @lru_cache(maxsize=2)
 def due(holds: bool) -> Select[Any]:  # noqa: FBT001 (a cache's key)
     """Return what selects deliveries whose time has come; *holds*: dead ones hold later ones."""
@@ -32,7 +49,7 @@ def due(holds: bool) -> Select[Any]:  # noqa: FBT001 (a cache's key)
         _other.c.merchant == deliveries.c.merchant,
         _other.c.transaction_id == deliveries.c.transaction_id,
         _other.c.position < deliveries.c.position,
-        _other.c.state.in_(_BLOCKING[holds]),
+        _blocks(holds),
     )
     return (
         select(*COLUMNS, earlier.label("blocked"), events.c.body)
@@ -51,7 +68,7 @@ def scan(holds: bool, types: tuple[str, ...], merchants: tuple[str, ...]) -> Sel
         _other.c.merchant == events.c.merchant,
         _other.c.transaction_id == events.c.transaction_id,
         _other.c.position < events.c.position,
-        _other.c.state.in_(_BLOCKING[holds]),
+        _blocks(holds),
     )
     there = select(_other.c.state).where(
         _other.c.consumer == bindparam("consumer"), _other.c.position == events.c.position

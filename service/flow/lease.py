@@ -27,7 +27,7 @@ from service.domain.delivery import (
 )
 from service.flow.lease_edges import Unit
 
-MOST_AT_ONCE: Final = 100
+MOST_AT_ONCE: Final = 50
 WINDOW: Final = 1000
 ROUNDS: Final = 3
 SPARE_ROWS: Final = 4
@@ -48,6 +48,14 @@ class Died:
 
 
 @dataclass(frozen=True, slots=True)
+class Acked:
+    """*ended* leases were lost to time: the event has been, or will be, lent again."""
+
+    acked: tuple[Lease, ...] = ()
+    ended: tuple[Lease, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Lent:
     """What a lease call got. *next_due_at* is set when it got nothing: the next time worth a look."""
 
@@ -55,14 +63,7 @@ class Lent:
     died: tuple[Died, ...] = ()
     more: bool = False
     next_due_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Acked:
-    """*ended* leases were lost to time: the event has been, or will be, lent again."""
-
-    acked: tuple[Lease, ...] = ()
-    ended: tuple[Lease, ...] = ()
+    acked: Acked = Acked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,25 @@ class Extended:
     leased_until: datetime
 
 
-def lend(unit: Unit, name: str, *, limit: int, lease_seconds: int | None, batch: str, dice: Dice) -> Lent:
-    """Lend up to *limit* events to consumer *name* under the lease name *batch*; raise NotFound.
+def lend(
+    unit: Unit,
+    name: str,
+    *,
+    limit: int,
+    lease_seconds: int | None,
+    batch: str,
+    dice: Dice,
+    acks: Sequence[Lease] = (),
+) -> Lent:
+    """Ack *acks*, then lend up to *limit* events to consumer *name* under the name *batch*; raise NotFound.
 
-    First what is due again, then what the cursor comes to. A paused consumer gets nothing.
+    First what is due again, then what the cursor comes to. A paused consumer gets nothing. One transaction:
+    whenever something has been lent, the acks have been committed.
     """
     consumer = unit.consumers.lock(name)
+    acked = _ack(unit, consumer, acks) if acks else Acked()
     if consumer.paused:
-        return Lent()
+        return Lent(acked=acked)
     seconds = lease_seconds or consumer.spec.lease_seconds
     lending = _Lending(unit, consumer, batch, unit.now + timedelta(seconds=seconds), dice)
     lending.lend_due(limit)
@@ -101,6 +113,7 @@ def lend(unit: Unit, name: str, *, limit: int, lease_seconds: int | None, batch:
         tuple(lending.died),
         lending.more,
         unit.deliveries.next_due_at(name) if idle else None,
+        acked,
     )
 
 
@@ -201,7 +214,11 @@ def ack(unit: Unit, name: str, leases: Sequence[Lease]) -> Acked:
     Succeeds after the lease's end while the event has not been lent again. A lease acked before answers
     ``acked`` again for at least an hour.
     """
-    consumer = unit.consumers.lock(name)
+    return _ack(unit, unit.consumers.lock(name), leases)
+
+
+def _ack(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> Acked:
+    name = consumer.name
     rows = unit.deliveries.by_lease(name, leases)
     found = {row.lease for row in rows if row.lease is not None}
     _end(unit, consumer, rows)

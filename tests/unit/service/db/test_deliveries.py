@@ -9,6 +9,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
@@ -226,6 +227,11 @@ class Queue(RuleBasedStateMachine):
             self.end(position)
             self.done.add(position)
 
+    def redrive_all(self) -> None:
+        self.do(lambda unit: rewind.redrive(unit, NAME, None))
+        for position in list(self.dead):
+            self.end(position)
+
     def choose(self, data: st.DataObject, everything: bool) -> list[int]:
         dead = sorted(self.dead)
         if everything or not dead:
@@ -255,14 +261,11 @@ class Queue(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened: a consumer that now does its work gets everything that is left, dead ones too."""
-        while self.do(lambda unit: rewind.redrive(unit, NAME, None)):
-            pass
-        for position in list(self.dead):
-            self.end(position)
         for _ in range(len(self.payment_of) + 3):
             self.now += timedelta(hours=2)
             while got := self.lend_some(100):
                 self.ack(got)
+            self.redrive_all()
         assert self.done == set(self.payment_of)
         self.engine.dispose()
 
@@ -281,7 +284,12 @@ def row(number: int, payment: int, wanted: bool, now: datetime) -> dict[str, Any
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestQueue.settings = settings(max_examples=12, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.slow
+class TestQueueAtLength(Queue.TestCase):  # type: ignore[misc,valid-type] # hypothesis makes it at run time
+    settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
 
 
 def test_a_redriven_event_waits_until_a_later_one_of_its_payment_is_back() -> None:
@@ -292,7 +300,7 @@ def test_a_redriven_event_waits_until_a_later_one_of_its_payment_is_back() -> No
     queue.lend_and_refuse(4)  # the first one is dead, and skipped
     later = queue.lend_some(4)
     assert [queue.position_of(one) for one in later] == [2]
-    queue.redrive(None, everything=True)
+    queue.redrive_all()
     assert queue.lend_some(4) == []
     queue.ack(later)
     assert [queue.position_of(one) for one in queue.lend_some(4)] == [1]
