@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -17,7 +18,9 @@ from service.api.posted import App
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
+from service.domain.position import parse_place
 from service.domain.records import Oddity, ReceiptState
+from service.flow import rewind
 from service.flow.confirm import Confirmer, Report
 from service.flow.edges import Clock
 from service.flow.receive import Receiver
@@ -96,6 +99,7 @@ class Service:
         self.new_operator_token = ensure_operator_token(
             self.store, self.configuration.data_dir, self.configuration.operator_token
         )
+        self._make_consumers()
         take_in_refused(self.store, self._merchants)
         self.worker.start()
         self._watch()
@@ -111,6 +115,15 @@ class Service:
         self._oddities.close()
         self.store.close(left_s / 2)
         self._gateway.close()
+
+    def _make_consumers(self) -> None:
+        """Make or change the consumers that the settings name; `start` counts only when one is made."""
+        for name, spec in self.configuration.consumers.items():
+            start = parse_place(spec.start, self.store.epoch, field="start")
+            self.store.write(partial(rewind.put, name=name, spec=spec, start=start)).result()
+            after: int | None = 0
+            while after is not None:
+                after = self.store.write(partial(rewind.free_followers, name=name, after=after)).result()
 
     def _make_receiver(self, clock: Clock) -> NotificationEndpoint:
         receiving = self.configuration.receiving

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from service.domain.merchant import Merchant
+from service.domain.patterns import check_merchants, check_types
 from service.domain.records import ConsumerSpec
+from service.errors import RequestInvalid
 
 MIN_TOKEN_LENGTH = 20
 
@@ -63,6 +65,22 @@ def _proxies(value: str) -> str:
             ipaddress.ip_network(part.strip(), strict=False)
         except ValueError:
             raise ValueError("must be addresses or networks, separated by commas, or 'none'") from None
+    return value
+
+
+def _types(value: list[str]) -> list[str]:
+    try:
+        check_types(value)
+    except RequestInvalid as error:
+        raise ValueError(error.problem) from error
+    return value
+
+
+def _merchants(value: list[str]) -> list[str]:
+    try:
+        check_merchants(value)
+    except RequestInvalid as error:
+        raise ValueError(error.problem) from error
     return value
 
 
@@ -289,15 +307,14 @@ class ConfirmingTable(FileTable):
 class ConsumerTable(FileTable):
     """``[consumers.NAME]``: a consumer that is made when the service starts."""
 
-    types: list[str] = setting(
+    types: Annotated[list[str], AfterValidator(_types)] = setting(
         ["midtrans.*"], about="Patterns of event types.", wanted="a list", min_length=1
     )
-    merchants: list[str] = setting(["*"], about="Patterns of merchant names.", wanted="a list", min_length=1)
-    start: str = setting(
-        "now",
-        about="Where it begins to read; counts when it is made.",
-        wanted="now, beginning or a position",
-        min_length=1,
+    merchants: Annotated[list[str], AfterValidator(_merchants)] = setting(
+        ["*"], about="Patterns of merchant names.", wanted="a list", min_length=1
+    )
+    start: Literal["now", "beginning"] = setting(
+        "now", about="Where it begins to read; counts when it is made.", wanted="now or beginning"
     )
     lease_seconds: int = setting(30, about="How long an event is lent.", wanted="1 to 43200", ge=1, le=43_200)
     max_attempts: int = setting(30, about="Tries before an event is dead.", wanted="1 to 1000", ge=1, le=1000)

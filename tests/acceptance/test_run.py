@@ -298,6 +298,20 @@ def test_the_first_start_makes_the_operators_token_and_shows_it_once(start: Star
     assert httpx.get(f"{url}/metrics").status_code == 401
 
 
+def test_the_consumers_of_the_settings_are_there_and_follow_the_settings(
+    start: Start, free_port: int
+) -> None:
+    settings = start.data / "service.toml"
+    for types in (["midtrans.*"], ["midtrans.payment.settled"]):
+        settings.write_text(f"[consumers.shipping]\ntypes = {types}\n")
+        running = start("run", **leave_alone(free_port), SERVICE_CONFIG=str(settings))
+        url = running.url()
+        token = (start.data / "operator.token").read_text().strip()
+        answer = httpx.get(f"{url}/v1/consumers/shipping", headers={"Authorization": f"Bearer {token}"})
+        assert answer.json()["types"] == types
+        running.end()
+
+
 def test_a_machine_reads_lines_of_json_and_nothing_else_on_stdout(free_port: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "run"],

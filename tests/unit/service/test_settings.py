@@ -169,6 +169,9 @@ def test_a_wrong_variable_is_refused_with_how_to_mend_it(environ: dict[str, str]
             "[consumers.b]\nlease_seconds = true", "consumers.b.lease_seconds", id="true-is-no-number"
         ),
         pytest.param("[consumers.'B b']", "has a name that cannot stand in a path", id="name"),
+        pytest.param("[consumers.b]\ntypes = ['paid!']", "'paid!' is not a type", id="no-such-type"),
+        pytest.param("[consumers.b]\nmerchants = ['A*']", "neither a merchant's name", id="no-such-merchant"),
+        pytest.param("[consumers.b]\nstart = '0-1'", "wanted: now or beginning", id="position-of-a-log"),
         pytest.param("[limits", "is not TOML", id="not-toml"),
     ],
 )
