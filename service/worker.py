@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -162,7 +162,25 @@ class Worker:
                 room = min(room, 2 * self._threads_wanted - self._busy)
                 if room > 0:
                     taken += self._take(merchant, room, repeat=repeat, probe=False)
+        return taken or self._take_checks()  # notifications go first
+
+    def _take_checks(self) -> int:
+        """Claim what reconcile is to ask about."""
+        taken = 0
+        for merchant in self._merchants:
+            with self._lock:
+                room = self._paces[merchant].room(self._monotonic())
+            room = min(room, self._threads_wanted - self._busy)
+            if room > 0 and self._store.read(lambda unit, name=merchant: unit.checks.any_due(name)):  # type: ignore[misc]
+                taken += self._begin_jobs(self._claim_checks(merchant, room), repeat=False, probe=False)
         return taken
+
+    def _claim_checks(self, merchant: str, room: int) -> list[Claim]:
+        return self._store.write(
+            lambda unit: unit.checks.take(
+                owner=self._owner, merchant=merchant, limit=room, leased_until=unit.now + LEASE
+            )
+        ).result()
 
     def _take(self, merchant: str, room: int, *, repeat: bool, probe: bool) -> int:
         if not self._store.read(lambda unit: unit.claims.any_due(merchant, repeat=repeat, at_once=probe)):
@@ -177,10 +195,13 @@ class Worker:
                 at_once=probe,
             )
         ).result()
+        return self._begin_jobs(claims, repeat=repeat, probe=probe)
+
+    def _begin_jobs(self, claims: Sequence[Claim], *, repeat: bool, probe: bool) -> int:
         for claim in claims:
             with self._lock:
                 self._busy += 1
-                self._paces[merchant].started(self._monotonic(), repeat=repeat)
+                self._paces[claim.merchant].started(self._monotonic(), repeat=repeat)
             self._jobs.put(_Job(claim, repeat, probe))
         return len(claims)
 
@@ -188,12 +209,14 @@ class Worker:
         """Return how long nothing needs the dispatcher, unless it is woken."""
         if self._busy >= 2 * self._threads_wanted:
             return LONGEST_WAIT_S
-        due_at: datetime | None
-        now, due_at = self._store.read(
-            lambda unit: (unit.now, unit.claims.next_due_at(self._merchants.keys()))
-        )
-        wait_s = LONGEST_WAIT_S if due_at is None else (due_at - now).total_seconds()
+        wait_s = self._store.read(self._due_in_s)
         return min(LONGEST_WAIT_S, max(SHORTEST_WAIT_S, wait_s))
+
+    def _due_in_s(self, unit: Unit) -> float:
+        merchants = self._merchants.keys()
+        moments = (unit.claims.next_due_at(merchants), unit.checks.next_due_at(merchants))
+        waits_s = [(moment - unit.now).total_seconds() for moment in moments if moment is not None]
+        return min(waits_s, default=LONGEST_WAIT_S)
 
     # -- the workers
 
@@ -233,6 +256,7 @@ class Worker:
                 order_id=job.claim.order_id,
                 questions=answered.questions,
                 now_s=self._monotonic(),
+                notified=job.claim.check is None,
             )
             pause, confirmed = pace.pause, pace.confirmed
         if changed:

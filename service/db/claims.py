@@ -48,10 +48,27 @@ class Claims:
             due = self._without_further_unproven(due)
         if not due:
             return []
-        fences = self._make(due.keys(), owner, leased_until)
+        fences = self.make(due.keys(), owner, leased_until)
         rows = self._open_receipts(due)
         self._mark(rows, fences, leased_until)
         return self._claims(due, fences, rows, leased_until)
+
+    def make(self, orders: Collection[Order], owner: str, leased_until: datetime) -> dict[Order, int]:
+        """Claim *orders*, none of which is claimed by a living process; return their fences."""
+        self._connection.execute(
+            delete(claims).where(
+                tuple_(claims.c.merchant, claims.c.order_id).in_(orders),
+                claims.c.leased_until <= self._unit.now,
+            )
+        )
+        made = self._connection.execute(
+            insert(claims).returning(claims.c.merchant, claims.c.order_id, claims.c.fence),
+            [
+                {"merchant": merchant, "order_id": order_id, "owner": owner, "leased_until": leased_until}
+                for merchant, order_id in orders
+            ],
+        )
+        return {(row.merchant, row.order_id): row.fence for row in made}
 
     def any_due(self, merchant: str, *, repeat: bool, at_once: bool = False) -> bool:
         """Say whether `take` may find anything: cheap, and asked outside the writer."""
@@ -206,22 +223,6 @@ class Claims:
                 .values(repeat=True)
             )
         return {order: transaction_id for order, transaction_id in due.items() if order not in set(moved)}
-
-    def _make(self, orders: Collection[Order], owner: str, leased_until: datetime) -> dict[Order, int]:
-        self._connection.execute(
-            delete(claims).where(
-                tuple_(claims.c.merchant, claims.c.order_id).in_(orders),
-                claims.c.leased_until <= self._unit.now,
-            )
-        )
-        made = self._connection.execute(
-            insert(claims).returning(claims.c.merchant, claims.c.order_id, claims.c.fence),
-            [
-                {"merchant": merchant, "order_id": order_id, "owner": owner, "leased_until": leased_until}
-                for merchant, order_id in orders
-            ],
-        )
-        return {(row.merchant, row.order_id): row.fence for row in made}
 
     def _open_receipts(self, due: Mapping[Order, str | None]) -> dict[Order, list[Row[Any]]]:
         query = (

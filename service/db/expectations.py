@@ -3,8 +3,9 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select
+from sqlalchemy import Row, bindparam, insert, select, update
 
+from django_midtrans.values import money_text
 from service.db.tables import expectations
 from service.domain.records import Expectation
 
@@ -25,6 +26,18 @@ _ORDER_OF = (
 )
 
 
+_UPDATE = (
+    update(expectations)
+    .where(
+        expectations.c.merchant == bindparam("b_merchant"),
+        expectations.c.order_id == bindparam("b_order_id"),
+    )
+    .values(
+        {name: bindparam(name) for name in ("gross_amount", "expires_at", "transaction_id", "updated_at")}
+    )
+)
+
+
 class Expectations:
     """What shops said they charged, one an order."""
 
@@ -32,25 +45,20 @@ class Expectations:
         self._unit = unit
         self._connection = unit.connection
 
-    def put(self, expectation: Expectation) -> None:
-        """Keep *expectation* in the place of an earlier one of the order."""
-        self._connection.execute(
-            delete(expectations).where(
-                expectations.c.merchant == expectation.merchant,
-                expectations.c.order_id == expectation.order_id,
-            )
-        )
-        self._connection.execute(
-            insert(expectations).values(
-                merchant=expectation.merchant,
-                order_id=expectation.order_id,
-                gross_amount=f"{expectation.gross_amount:.2f}",
-                expires_at=expectation.expires_at,
-                transaction_id=expectation.transaction_id,
-                created_at=self._unit.now,
-                updated_at=self._unit.now,
-            )
-        )
+    def put(self, expectation: Expectation) -> bool:
+        """Keep *expectation* in the place of an earlier one of the order; say whether it is the first."""
+        which = {"b_merchant": expectation.merchant, "b_order_id": expectation.order_id}
+        facts = {
+            "gross_amount": money_text(expectation.gross_amount),
+            "expires_at": expectation.expires_at,
+            "transaction_id": expectation.transaction_id,
+            "updated_at": self._unit.now,
+        }
+        if self._connection.execute(_UPDATE, which | facts).rowcount:
+            return False
+        identity = {"merchant": expectation.merchant, "order_id": expectation.order_id}
+        self._connection.execute(insert(expectations), identity | facts | {"created_at": self._unit.now})
+        return True
 
     def of_order(self, merchant: str, order_id: str) -> Expectation | None:
         """Return what is expected of the order."""
@@ -74,4 +82,5 @@ def _expectation(row: Row[Any]) -> Expectation:
         gross_amount=Decimal(row.gross_amount),
         expires_at=row.expires_at,
         transaction_id=row.transaction_id,
+        created_at=row.created_at,
     )

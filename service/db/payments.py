@@ -167,6 +167,7 @@ def _record(row: Row[Any]) -> PaymentRecord:
         bound_by=row.bound_by,
         state=PaymentState.from_json(row.state),
         dispute=_dispute(row.dispute),
+        created_at=row.created_at,
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, null, select, tuple_, update
 
+from django_midtrans.notification import NotificationKind
 from service.db.tables import bodies, receipts
 from service.db.topic import Topic
 from service.db.types import microseconds
@@ -115,6 +116,16 @@ class Receipts:
     def reopen(self, ids: Collection[UUID]) -> int:
         """Set held and ended receipts going again, due now; return how many. Waiting ones are left alone."""
         return self._set_going(ids, [state.value for state in HELD | ENDED])
+
+    def reopen_held(self, merchant: str, order_id: str) -> int:
+        """Set the order's held receipts of known kinds going again, due now; return how many."""
+        held = select(receipts.c.id).where(
+            receipts.c.merchant == merchant,
+            receipts.c.order_id == order_id,
+            receipts.c.kind == NotificationKind.PAYMENT.value,
+            receipts.c.state.in_([state.value for state in HELD]),
+        )
+        return self.reopen(list(self._connection.execute(held).scalars()))
 
     def _insert(self, firsts: Mapping[_Key, NewReceipt]) -> Mapping[_Key, UUID]:
         """Insert what is new, bodies too; return which receipt holds each key."""

@@ -114,6 +114,17 @@ claims = Table(
     sqlite_autoincrement=True,  # a fence is never given twice
 )
 
+checks = Table(
+    "checks",  # what reconcile asks about although nobody notified it
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("transaction_id", Text, primary_key=True),  # empty: the order, of which nothing was heard
+    Column("due_at", UtcTime, nullable=False),
+    Column("failures", Integer, nullable=False, default=0),  # questions without an answer, in a row
+)
+Index("ix_checks_due", checks.c.merchant, checks.c.due_at)  # what to ask about next
+
 confirmations = Table(
     "confirmations",
     metadata,

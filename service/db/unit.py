@@ -5,6 +5,7 @@ from functools import cached_property
 
 from sqlalchemy import Connection
 
+from service.db.checks import Checks
 from service.db.claims import Claims
 from service.db.consumers import Consumers
 from service.db.deliveries import Deliveries
@@ -85,6 +86,11 @@ class Unit:
     def expectations(self) -> Expectations:
         """Charges that the shop has announced."""
         return Expectations(self)
+
+    @cached_property
+    def checks(self) -> Checks:
+        """What reconcile is to ask about."""
+        return Checks(self)
 
     @cached_property
     def merchants(self) -> MerchantStates:

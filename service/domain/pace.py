@@ -93,13 +93,18 @@ class Pace:
         self._breaker.probe()
         self._probe_at_s = now_s + PROBE_EVERY_S
 
-    def ended(self, asked: Asked, *, order_id: str, questions: int, now_s: float) -> bool:
-        """Note what a claim's *questions* brought; return whether the pause or `confirmed` changed."""
+    def ended(
+        self, asked: Asked, *, order_id: str, questions: int, now_s: float, notified: bool = True
+    ) -> bool:
+        """Note what a claim's *questions* brought; return whether the pause or `confirmed` changed.
+
+        A 404 says something of the environment only when the order was *notified*: reconcile's are not counted.
+        """
         self._in_flight -= 1
         self._all.take(questions - 1, now_s)
         self._note_health(asked, now_s)
         before = (self.pause, self.confirmed)
-        self._note_account(asked, order_id)
+        self._note_account(asked, order_id if notified else None)
         return (self.pause, self.confirmed) != before
 
     def _note_health(self, asked: Asked, now_s: float) -> None:
@@ -110,7 +115,7 @@ class Pace:
         else:
             self._breaker.succeeded()
 
-    def _note_account(self, asked: Asked, order_id: str) -> None:
+    def _note_account(self, asked: Asked, order_id: str | None) -> None:
         if asked is Asked.FOUND:
             self._misses.clear()
             self.confirmed, self.pause = True, None
@@ -121,8 +126,8 @@ class Pace:
                 self.pause = None
             self._miss(order_id)
 
-    def _miss(self, order_id: str) -> None:
-        if self.confirmed:
+    def _miss(self, order_id: str | None) -> None:
+        if self.confirmed or order_id is None:
             return
         self._misses[order_id] = None
         if len(self._misses) >= WRONG_ENVIRONMENT_AFTER:

@@ -127,11 +127,26 @@ class PaymentRecord:
     bound_by: str
     state: PaymentState
     dispute: Dispute | None = None
+    created_at: datetime | None = None
+    """When it was first confirmed; None before it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A payment, or an order without one, that reconcile asks about; *failures* in a row brought no answer."""
+
+    merchant: str
+    order_id: str
+    transaction_id: str | None
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to ask about one order: *fence* only grows, *receipts* are all it will answer."""
+    """The right to ask about one order: *fence* only grows, *receipts* are all it will answer.
+
+    With a *check* it is reconcile's, and has no receipts.
+    """
 
     fence: int
     merchant: str
@@ -142,6 +157,8 @@ class Claim:
     payment: PaymentRecord | None
     expected_transaction: str | None = None
     """The transaction that an expectation names for this order."""
+    cause: Cause = Cause.NOTIFICATION
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +244,8 @@ class Expectation:
     gross_amount: Decimal
     expires_at: datetime | None = None
     transaction_id: str | None = None
+    created_at: datetime | None = None
+    """When the shop first said so; None before it is stored."""
 
 
 @dataclass(frozen=True, slots=True)

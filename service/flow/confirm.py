@@ -10,7 +10,7 @@ from django_midtrans.events import OrderView, PaymentEvent, change, make_event, 
 from django_midtrans.payment import PaymentState
 from django_midtrans.proof import Disproof, Proof, prove
 from django_midtrans.status import OUTCOME_OF, Outcome
-from service.domain.backoff import Waits
+from service.domain.backoff import Waits, retry_at
 from service.domain.confirmation import (
     PaymentStep,
     ReceiptStep,
@@ -26,9 +26,10 @@ from service.domain.confirmation import (
 from service.domain.inquiry import Found, Inquiry, Reply
 from service.domain.merchant import Merchant
 from service.domain.pace import Asked
+from service.domain.reconcile import CheckTimes
 from service.domain.records import (
-    Cause,
     Claim,
+    Expectation,
     NewConfirmation,
     NewTransition,
     PaymentRecord,
@@ -37,6 +38,7 @@ from service.domain.records import (
 from service.errors import CannotBeAsked, ClaimLost, GatewayRefused, GatewayUnavailable
 from service.flow.ask import bodies_of, inquire, is_about, pair_of
 from service.flow.edges import Alarm, Gateway, Store, Unit
+from service.flow.reconcile import plan_anew, plan_payment
 
 log = structlog.get_logger()
 
@@ -88,8 +90,10 @@ class Confirmer:
         alarm: Alarm,
         waits: Waits,
         jitter: Callable[[], float],
+        check_times: CheckTimes = CheckTimes(),  # noqa: B008 (frozen)
         on_report: Callable[[str, Report], None] = lambda _merchant, _report: None,
     ) -> None:
+        self._check_times = check_times
         self._on_report = on_report
         self._merchants = merchants
         self._gateway = gateway
@@ -112,12 +116,12 @@ class Confirmer:
             self._hold(claim, error)
             return Answered(Asked.LOST)
         except GatewayRefused:
-            self._store.write(lambda unit: unit.claims.give_back(claim)).result()
+            self._store.write(lambda unit: _give_back(unit, claim)).result()
             return Answered(Asked.REFUSED)
         asked = Asked.FOUND if any(isinstance(reply, Found) for reply in inquiry.replies) else Asked.MISSING
         try:
             if probe and asked is Asked.MISSING:
-                self._store.write(lambda unit: unit.claims.give_back(claim)).result()
+                self._store.write(lambda unit: _give_back(unit, claim)).result()
             else:
                 self._tell(claim, self._store.write(lambda unit: self._apply(unit, claim, inquiry)).result())
         except ClaimLost as error:
@@ -132,6 +136,9 @@ class Confirmer:
             at, jitter = unit.now, self._jitter()
             steps = [judge_failure(receipt, reason, at=at, jitter=jitter) for receipt in claim.receipts]
             unit.claims.end(claim, steps)
+            if claim.check is not None:
+                failures = claim.check.failures + 1
+                unit.checks.put(claim.check, retry_at(failures, now=at, jitter=jitter), failures=failures)
 
         log.warning("question_failed", merchant=claim.merchant, order_id=claim.order_id, why=reason)
         try:
@@ -143,14 +150,18 @@ class Confirmer:
         def hold(unit: Unit) -> None:
             unit.claims.check(claim)
             unit.claims.end(claim, [judge_unaskable(receipt) for receipt in claim.receipts])
+            if claim.check is not None:
+                unit.checks.put(claim.check, None)
 
         self._store.write(hold).result()
         self._alarm(ReceiptState.PARKED.value, merchant=claim.merchant, why=str(error))
 
     def _apply(self, unit: Unit, claim: Claim, inquiry: Inquiry) -> Report:
         unit.claims.check(claim)
-        report = _Application(unit, claim, inquiry, self._merchants[claim.merchant], self._waits).run()
+        merchant = self._merchants[claim.merchant]
+        report = _Application(unit, claim, inquiry, merchant, self._waits, self._check_times).run()
         unit.claims.end(claim, report.receipts)
+        plan_anew(unit, claim, self._check_times)
         return report
 
     def _tell(self, claim: Claim, report: Report) -> None:
@@ -177,6 +188,12 @@ class Confirmer:
             self._alarm(sounded.alarm, merchant=claim.merchant, **sounded.facts)
 
 
+def _give_back(unit: Unit, claim: Claim) -> None:
+    unit.claims.give_back(claim)
+    if claim.check is not None:
+        unit.checks.put(claim.check, unit.now)
+
+
 def _log_lost(claim: Claim, error: ClaimLost) -> None:
     log.warning("claim_lost", merchant=claim.merchant, order_id=claim.order_id, why=str(error))
 
@@ -184,12 +201,21 @@ def _log_lost(claim: Claim, error: ClaimLost) -> None:
 class _Application:
     """One claim's answers on their way into the database. Lives as long as its unit of work."""
 
-    def __init__(self, unit: Unit, claim: Claim, inquiry: Inquiry, merchant: Merchant, waits: Waits) -> None:
+    def __init__(  # noqa: PLR0917 (made in one place)
+        self,
+        unit: Unit,
+        claim: Claim,
+        inquiry: Inquiry,
+        merchant: Merchant,
+        waits: Waits,
+        check_times: CheckTimes,
+    ) -> None:
         self.unit = unit
         self.claim = claim
         self.inquiry = inquiry
         self.merchant = merchant
         self.waits = waits
+        self.check_times = check_times
 
     def run(self) -> Report:
         """Write what the answers mean; the caller ends the claim with the receipts of the report."""
@@ -240,7 +266,7 @@ class _Application:
         by_order = self.inquiry.by_order
         expected = unit.expectations.of_order(claim.merchant, claim.order_id)
         needs_more = known is None and reply.facts.order_id != claim.order_id
-        first = min(receipt.id for receipt in claim.receipts)
+        first = min((receipt.id for receipt in claim.receipts), default=None)
         pair = pair_of(
             replace(claim, payment=known, expected_transaction=expected.transaction_id if expected else None),
             bodies_of(claim),
@@ -249,7 +275,7 @@ class _Application:
             if needs_more
             else None,
             rivals=unit.claims.rivals(claim.merchant, self._transaction_id, claim.order_id, first)
-            if needs_more
+            if needs_more and first is not None
             else (),
         )
         about_order = by_order.facts if isinstance(by_order, Found) else None
@@ -326,14 +352,17 @@ class _Application:
             bound_by=known.bound_by if known else proof.value,
             state=state,
             dispute=step.dispute,
+            created_at=known.created_at if known else self.unit.now,
         )
-        event = self._event(record, previous, step) if step.changed else None
+        expectation = self.unit.expectations.of_order(record.merchant, record.order_id)
+        event = self._event(record, previous, step, expectation) if step.changed else None
         if event is not None:
             record = replace(record, state=replace(state, sequence=event.sequence))
         confirmation_id = self._keep(
             reply, step.verdict, transaction_id=transaction_id, ordinal=record.confirmations
         )
         self.unit.payments.save(record, known=known)
+        plan_payment(self.unit, record, known, self.check_times, expected=expectation is not None)
         if event is not None:
             self._tell(event, confirmation_id, report)
         return state
@@ -363,7 +392,11 @@ class _Application:
             report.alarm("two_payments", order_id=event.order_id, transaction_id=event.transaction_id)
 
     def _event(
-        self, record: PaymentRecord, previous: PaymentState | None, step: PaymentStep
+        self,
+        record: PaymentRecord,
+        previous: PaymentState | None,
+        step: PaymentStep,
+        expectation: Expectation | None,
     ) -> PaymentEvent | None:
         """Return the event of the step; None when nothing happened that was not told before."""
         if change(previous, record.state) is None:
@@ -375,19 +408,18 @@ class _Application:
             transaction_id=record.transaction_id,
             previous=previous,
             state=replace(record.state, sequence=sequence),
-            order=self._order(record),
+            order=self._order(record, expectation),
             irregular=step.irregular,
             confirmed_at=self.unit.now,
-            confirmed_by=Cause.NOTIFICATION.value,
+            confirmed_by=self.claim.cause.value,
         )
         # Forced there and back again within one status, the same thing happened again, and ids say what happened.
         told = step.irregular and self.unit.events.has(UUID(event.id))
         return None if told else event
 
-    def _order(self, record: PaymentRecord) -> OrderView:
+    def _order(self, record: PaymentRecord, expectation: Expectation | None) -> OrderView:
         outcomes = self.unit.payments.of_order(record.merchant, record.order_id)
         outcomes[record.transaction_id] = OUTCOME_OF[record.state.status]
-        expectation = self.unit.expectations.of_order(record.merchant, record.order_id)
         return order_view(
             list(outcomes.values()),
             expected=expectation.gross_amount if expectation else None,
@@ -456,7 +488,7 @@ class _Application:
                 merchant=self.claim.merchant,
                 order_id=self.claim.order_id,
                 transaction_id=transaction_id,
-                cause=Cause.NOTIFICATION,
+                cause=self.claim.cause,
                 fence=self.claim.fence,
                 asked=reply.asked,
                 asked_at=reply.asked_at,

@@ -11,6 +11,7 @@ from django_midtrans.status import Outcome
 from service.domain.confirmation import ReceiptStep
 from service.domain.inquiry import Reply
 from service.domain.records import (
+    Check,
     Claim,
     Expectation,
     MerchantState,
@@ -48,6 +49,13 @@ class Claims(Protocol):
         """Return other orders whose open receipts claimed the transaction earlier."""
 
 
+class Checks(Protocol):
+    """What reconcile is to ask about."""
+
+    def put(self, check: Check, due_at: datetime | None, *, failures: int = 0) -> None:
+        """Have *check* asked about at *due_at*; None: not any more."""
+
+
 class Payments(Protocol):
     """Payments and what they rest on."""
 
@@ -82,6 +90,9 @@ class Events(Protocol):
 class Expectations(Protocol):
     """What shops said they charged."""
 
+    def put(self, expectation: Expectation) -> bool:
+        """Keep it; say whether it is the order's first."""
+
     def of_order(self, merchant: str, order_id: str) -> Expectation | None:
         """Return what is expected of the order."""
 
@@ -106,6 +117,10 @@ class Unit(Protocol):
     @property
     def claims(self) -> Claims:
         """Claims on orders."""
+
+    @property
+    def checks(self) -> Checks:
+        """What reconcile is to ask about."""
 
     @property
     def payments(self) -> Payments:

@@ -20,13 +20,16 @@ from django_midtrans.testing import Account, InMemoryMidtrans
 from service.db.migrate import upgrade
 from service.db.store import Store
 from service.db.tables import confirmations, events, payments, receipts
+from service.db.unit import Unit
 from service.domain.backoff import Waits
 from service.domain.inquiry import Found, Missing, Reply
 from service.domain.merchant import Merchant
 from service.domain.receiving import Arrival
+from service.domain.reconcile import CheckTimes
 from service.domain.records import Claim, Expectation, Oddity
 from service.errors import GatewayError
 from service.flow.confirm import Answered, Confirmer
+from service.flow.expect import expect
 from service.flow.receive import Receiver
 from service.flow.revive import Reviver
 
@@ -93,6 +96,7 @@ class World:
     receiver: Receiver
     oddities: NoOddities
     alarms: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    reconciles: bool = True
 
     def notify(self, body: dict[str, Any] | bytes, *, merchant: str = "default") -> int:
         """Post a notification; return the status of the answer."""
@@ -116,13 +120,23 @@ class World:
             )
         ).result()
 
+    def claim_checks(self) -> list[Claim]:
+        """Claim what reconcile is to ask about now."""
+        if not self.reconciles:
+            return []
+        return self.store.write(
+            lambda unit: unit.checks.take(
+                owner="test", merchant="default", limit=100, leased_until=unit.now + LEASE
+            )
+        ).result()
+
     def confirm(self, claim: Claim) -> Answered:
         return self.confirmer.confirm(claim)
 
     def confirm_due(self) -> int:
         """Confirm all that is due now, repeats too; return how many claims that were."""
         count = 0
-        while claims := self.claim() + self.claim(repeat=True):
+        while claims := self.claim() + self.claim(repeat=True) + self.claim_checks():
             for claim in claims:
                 self.confirm(claim)
             count += len(claims)
@@ -133,7 +147,7 @@ class World:
         end = self.clock.now + timedelta(**span)
         while True:
             self.confirm_due()
-            due_at = self.store.read(lambda unit: unit.claims.next_due_at(("default",)))
+            due_at = self.store.read(lambda unit: _next_due_at(unit, checks=self.reconciles))
             if due_at is None or due_at > end:
                 break
             self.clock.now = max(due_at, self.clock.now)
@@ -166,13 +180,20 @@ class World:
         query = select(confirmations).order_by(confirmations.c.id)
         return list(self.store.read(lambda unit: unit.connection.execute(query).all()))
 
-    def expect(self, **expectation: Any) -> None:
-        self.store.write(
-            lambda unit: unit.expectations.put(Expectation(merchant="default", **expectation))
-        ).result()
+    def expect(self, **facts: Any) -> None:
+        """Say that the shop charged an order."""
+        expectation = Expectation(merchant="default", **facts)
+        self.store.write(lambda unit: expect(unit, expectation, CheckTimes())).result()
 
     def alarm_names(self) -> list[str]:
         return [name for name, _ in self.alarms]
+
+
+def _next_due_at(unit: Unit, *, checks: bool) -> datetime | None:
+    moments = [unit.claims.next_due_at(("default",))]
+    if checks:
+        moments.append(unit.checks.next_due_at(("default",)))
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 @cache

@@ -34,6 +34,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("receipt_id", name="pk_bodies"),
     )
     op.create_table(
+        "checks",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("due_at", UtcTime(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("merchant", "order_id", "transaction_id", name="pk_checks"),
+    )
+    op.create_index("ix_checks_due", "checks", ["merchant", "due_at"])
+
+    op.create_table(
         "claims",
         sa.Column(
             "fence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
@@ -318,5 +329,6 @@ def downgrade() -> None:
     op.drop_table("consumers")
     op.drop_table("confirmations")
     op.drop_table("claims")
+    op.drop_table("checks")
     op.drop_table("bodies")
     op.drop_table("acks")

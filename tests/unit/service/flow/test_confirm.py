@@ -167,6 +167,7 @@ class TestBehind:
     def test_it_is_asked_after_5_15_60_seconds_5_and_15_minutes_then_hourly_for_a_day_then_parked(
         self, world: World
     ) -> None:
+        world.reconciles = False
         transaction_id = charge(world, "A-1")
         paid = world.account.pay("A-1")
         world.gateway.answers[transaction_id] = pending_answer(world, "A-1")

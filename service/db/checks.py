@@ -1,0 +1,130 @@
+"""Checks: what reconcile is to ask about, and when. One row a payment, or an order of which nothing was heard."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, delete, exists, insert, select, update
+
+from service.db.tables import checks, claims, receipts
+from service.domain.records import Cause, Check, Claim, ReceiptState
+
+if TYPE_CHECKING:
+    from service.db.unit import Unit
+
+_DELETE = delete(checks).where(
+    checks.c.merchant == bindparam("b_merchant"),
+    checks.c.order_id == bindparam("b_order_id"),
+    checks.c.transaction_id == bindparam("b_transaction_id"),
+)
+_INSERT = insert(checks)
+_HAS_OPEN_RECEIPTS = exists().where(
+    receipts.c.state == ReceiptState.WAITING.value,
+    receipts.c.merchant == checks.c.merchant,
+    receipts.c.order_id == checks.c.order_id,
+)
+"""Of the check's order: they ask anyway, and go first."""
+
+
+class Checks:
+    """What is to be asked about although nobody notified it."""
+
+    def __init__(self, unit: "Unit") -> None:
+        self._unit = unit
+        self._connection = unit.connection
+
+    def put(self, check: Check, due_at: datetime | None, *, failures: int = 0) -> None:
+        """Have *check* asked about at *due_at*; None: not any more."""
+        which = {
+            "b_merchant": check.merchant,
+            "b_order_id": check.order_id,
+            "b_transaction_id": check.transaction_id or "",
+        }
+        self._connection.execute(_DELETE, which)
+        if due_at is not None:
+            self._connection.execute(
+                _INSERT,
+                {
+                    "merchant": check.merchant,
+                    "order_id": check.order_id,
+                    "transaction_id": check.transaction_id or "",
+                    "due_at": due_at,
+                    "failures": failures,
+                },
+            )
+
+    def any_due(self, merchant: str) -> bool:
+        """Say whether `take` may find anything: cheap, and asked outside the writer."""
+        query = select(checks.c.due_at).where(
+            checks.c.merchant == merchant, checks.c.due_at <= self._unit.now, ~_HAS_OPEN_RECEIPTS
+        )
+        return self._connection.execute(query.limit(1)).first() is not None
+
+    def next_due_at(self, merchants: Collection[str]) -> datetime | None:
+        """Return when the next check of *merchants* is due."""
+        query = (
+            select(checks.c.due_at)
+            .where(checks.c.merchant.in_(merchants), ~_HAS_OPEN_RECEIPTS)
+            .order_by(checks.c.due_at)
+            .limit(1)
+        )
+        moment: datetime | None = self._connection.execute(query).scalar()
+        return moment
+
+    def take(self, *, owner: str, merchant: str, limit: int, leased_until: datetime) -> list[Claim]:
+        """Claim up to *limit* orders whose checks are due, those with open receipts left out: these ask anyway."""
+        busy = exists().where(
+            claims.c.merchant == checks.c.merchant,
+            claims.c.order_id == checks.c.order_id,
+            claims.c.leased_until > self._unit.now,
+        )
+        query = (
+            select(checks.c.order_id, checks.c.transaction_id, checks.c.failures)
+            .where(
+                checks.c.merchant == merchant,
+                checks.c.due_at <= self._unit.now,
+                ~busy,
+                ~_HAS_OPEN_RECEIPTS,
+            )
+            .order_by(checks.c.due_at)
+            .limit(limit)
+        )
+        due: dict[str, Check] = {}
+        for row in self._connection.execute(query):
+            check = Check(merchant, row.order_id, row.transaction_id or None, row.failures)
+            due.setdefault(row.order_id, check)
+        return self._claim(list(due.values()), owner, leased_until)
+
+    def _claim(self, due: list[Check], owner: str, leased_until: datetime) -> list[Claim]:
+        if not due:
+            return []
+        fences = self._unit.claims.make(
+            [(check.merchant, check.order_id) for check in due], owner, leased_until
+        )
+        for check in due:  # not due again before the claim's time is over
+            self._connection.execute(
+                update(checks)
+                .where(
+                    checks.c.merchant == check.merchant,
+                    checks.c.order_id == check.order_id,
+                    checks.c.transaction_id == (check.transaction_id or ""),
+                )
+                .values(due_at=leased_until)
+            )
+        known = self._unit.payments.get_many(
+            [(check.merchant, check.transaction_id) for check in due if check.transaction_id]
+        )
+        return [
+            Claim(
+                fence=fences[check.merchant, check.order_id],
+                merchant=check.merchant,
+                order_id=check.order_id,
+                transaction_id=check.transaction_id,
+                receipts=(),
+                leased_until=leased_until,
+                payment=known.get((check.merchant, check.transaction_id or "")),
+                cause=Cause.RECONCILE,
+                check=check,
+            )
+            for check in due
+        ]
