@@ -186,6 +186,7 @@ def test_the_simulator_takes_the_next_free_port(tmp_path: Path, free_port: int) 
 # -- the module --
 
 
+@pytest.mark.slow
 def test_python_dash_m_service_is_the_command() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "service", "--help"], capture_output=True, text=True, timeout=60, check=True
