@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from support.world import World, make_world
 
 from service.db.tables import checks
 from service.errors import GatewayUnavailable
-from support.world import World, make_world
 
 
 @pytest.fixture
