@@ -6,6 +6,7 @@ Midtrans says ``matching_key``, and what became of the payment only GET status.
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,12 +33,16 @@ __all__ = [
 MAX_TEXT: Final = 255
 """Longest text in a field that we use. Midtrans' own ids stay under 80, its signatures are 128."""
 DASHBOARD_TEST_PREFIX: Final = "payment_notif_test_"
+# The signed text has no separators: digits moved from one field to the next leave the signature as it is. Written
+# as Midtrans writes them, the three fields can be put together in one way only, but for rare amounts.
+_STATUS_CODE: Final = re.compile(r"[1-9][0-9]{2}")
+_NO_BEGINNING: Final = re.compile(r"0[0-9]|\.")
 
 
 class Unusable(NotificationMalformed):
     """A JSON object that we cannot use.
 
-    Reasons: missing_field, wrong_type, empty_field, bad_text, too_long.
+    Reasons: missing_field, wrong_type, empty_field, bad_text, too_long, bad_code, bad_amount.
     """
 
 
@@ -155,7 +160,7 @@ def read_payment(body: Mapping[str, Any]) -> PaymentNotification:
         transaction_id=_optional_text(body, "transaction_id", strict=True),
         transaction_status=_required_text(body, "transaction_status"),
         payment_type=_optional_text(body, "payment_type"),
-        status_code=_text_or_number(body, "status_code"),
+        status_code=_status_code(body),
         gross_amounts=_gross_amounts(body),
         signature_key=_required_text(body, "signature_key"),
         merchant_id=_optional_text(body, "merchant_id"),
@@ -168,7 +173,7 @@ def read_signed(body: Mapping[str, Any]) -> SignedBody:
     """Return what a signature covers in *body* of no known kind; raise Unusable where it is not all there."""
     return SignedBody(
         order_id=_required_text(body, "order_id"),
-        status_code=_text_or_number(body, "status_code"),
+        status_code=_status_code(body),
         gross_amounts=_gross_amounts(body),
         signature_key=_required_text(body, "signature_key"),
         is_dashboard_test=_is_dashboard_test(body),
@@ -219,8 +224,17 @@ def _text_or_number(body: Mapping[str, Any], name: str) -> str:
     return _usable(value, name)
 
 
+def _status_code(body: Mapping[str, Any]) -> str:
+    text = _text_or_number(body, "status_code")
+    if _STATUS_CODE.fullmatch(text) is None:
+        raise Unusable("bad_code", "status_code is not three digits")
+    return text
+
+
 def _gross_amounts(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     text = _text_or_number(body, "gross_amount")
+    if _NO_BEGINNING.match(text):
+        raise Unusable("bad_amount", "gross_amount begins with a zero too many, or with its point")
     if not isinstance(body["gross_amount"], JsonNumber):
         return (("text", text),)
     amount = read_money(text)
