@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Row, and_, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from service.db.tables import bodies, claims, expectations, payments, receipts
 from service.db.topic import Topic
@@ -19,6 +19,10 @@ Order = tuple[str, str]
 """(merchant, order_id)"""
 
 _WAITING = ReceiptState.WAITING.value
+MOST_RECEIPTS = 100
+"""Of one claim. A genuine body can be altered without end: more would fill memory and hold the writer."""
+MOST_MOVED = 1000
+"""Receipts that one `take` moves to the lane of repeats."""
 
 
 class Claims:
@@ -40,12 +44,15 @@ class Claims:
     ) -> list[Claim]:
         """Claim up to *limit* orders whose receipts are due, the longest due first.
 
-        Each claim holds every open receipt of one transaction of its order; what arrives later is not in it.
+        Each claim holds the open receipts of one transaction of its order, at most `MOST_RECEIPTS`, those due
+        first; what arrives later is not in it.
         *at_once* takes what is not due yet too, of either lane: a paused account is probed so.
         """
         due = self._due(merchants, limit, repeat=repeat, at_once=at_once)
-        if not repeat and not at_once:
-            due = self._without_further_unproven(due)
+        if not repeat and not at_once and due:
+            due = self._without_further_unproven(due) or self._without_further_unproven(
+                self._due(merchants, limit, repeat=repeat, at_once=at_once)
+            )
         if not due:
             return []
         fences = self.make(due.keys(), owner, leased_until)
@@ -185,53 +192,67 @@ class Claims:
         """Move claims on a further transaction of an order, unproven so far, to the lane of repeats.
 
         One genuine body lets anyone name any number of transactions under its order; the first one and known
-        payments are asked about at full speed.
+        payments are asked about at full speed. All that the orders hold is moved at once, so that it does not
+        stand before the others.
         """
         if not due:
             return due
-        earlier = receipts.alias()
+        earliest = (
+            select(func.min(receipts.c.id).label("id"))
+            .where(
+                tuple_(receipts.c.merchant, receipts.c.order_id).in_(due.keys()),
+                receipts.c.transaction_id.is_not(None),
+            )
+            .group_by(receipts.c.merchant, receipts.c.order_id)
+            .subquery()
+        )
+        first = receipts.alias()
         query = (
-            select(receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id)
-            .distinct()
+            select(receipts.c.id, receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id)
+            .join(
+                first,
+                and_(first.c.merchant == receipts.c.merchant, first.c.order_id == receipts.c.order_id),
+            )
+            .join(earliest, earliest.c.id == first.c.id)
             .where(
                 receipts.c.state == _WAITING,
+                receipts.c.repeat.is_(False),
+                receipts.c.due_at <= self._unit.now,
                 tuple_(receipts.c.merchant, receipts.c.order_id).in_(due.keys()),
-                exists().where(
-                    earlier.c.merchant == receipts.c.merchant,
-                    earlier.c.order_id == receipts.c.order_id,
-                    earlier.c.transaction_id != receipts.c.transaction_id,
-                    earlier.c.id < receipts.c.id,
-                ),
+                receipts.c.transaction_id != first.c.transaction_id,
                 ~exists().where(
                     payments.c.merchant == receipts.c.merchant,
                     payments.c.transaction_id == receipts.c.transaction_id,
                     payments.c.order_id == receipts.c.order_id,
                 ),
             )
+            .order_by(receipts.c.due_at)
+            .limit(MOST_MOVED)
         )
-        further = {tuple(row) for row in self._connection.execute(query)}
-        moved = [order for order, transaction_id in due.items() if (*order, transaction_id) in further]
-        for merchant, order_id in moved:
-            self._connection.execute(
-                update(receipts)
-                .where(
-                    receipts.c.merchant == merchant,
-                    receipts.c.order_id == order_id,
-                    receipts.c.transaction_id == due[merchant, order_id],
-                    receipts.c.state == _WAITING,
-                )
-                .values(repeat=True)
-            )
-        return {order: transaction_id for order, transaction_id in due.items() if order not in set(moved)}
+        rows = self._connection.execute(query).all()
+        if rows:
+            self._connection.execute(_REPEAT, [{"b_id": row.id} for row in rows])
+        further = {(row.merchant, row.order_id, row.transaction_id) for row in rows}
+        return {order: asked for order, asked in due.items() if (*order, asked) not in further}
 
     def _open_receipts(self, due: Mapping[Order, str | None]) -> dict[Order, list[Row[Any]]]:
+        pair = (receipts.c.merchant, receipts.c.order_id)
+        named = func.coalesce(receipts.c.transaction_id, "")
+        place = func.row_number().over(partition_by=(*pair, named), order_by=receipts.c.due_at)
+        open_ones = (
+            select(receipts.c.id, place.label("place"))
+            .where(
+                receipts.c.state == _WAITING,
+                tuple_(*pair).in_(due.keys()),
+                named.in_({asked or "" for asked in due.values()}),
+            )
+            .subquery()
+        )
         query = (
             select(receipts, bodies.c.raw)
             .join(bodies, bodies.c.receipt_id == receipts.c.id)
-            .where(
-                receipts.c.state == _WAITING,
-                tuple_(receipts.c.merchant, receipts.c.order_id).in_(due.keys()),
-            )
+            .join(open_ones, open_ones.c.id == receipts.c.id)
+            .where(open_ones.c.place <= MOST_RECEIPTS)
             .order_by(receipts.c.id)
         )
         found: dict[Order, list[Row[Any]]] = {order: [] for order in due}
@@ -321,6 +342,7 @@ _SETTLE = (
         fence=None,
     )
 )
+_REPEAT = update(receipts).where(receipts.c.id == bindparam("b_id")).values(repeat=True)
 _MARK = (
     update(receipts)
     .where(receipts.c.id == bindparam("b_id"))

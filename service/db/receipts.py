@@ -57,7 +57,6 @@ _SET_GOING = {  # from the beginning: what earlier answers said is spent
     "state": ReceiptState.WAITING.value,
     "reason": null(),
     "fence": null(),
-    "repeat": False,
     "answers": 0,
     "failures": 0,
     "seen_status": null(),
@@ -154,13 +153,13 @@ class Receipts:
         self._connection.execute(_COUNT_REPEATS, [{"first": id_, "times": n} for id_, n in times.items()])
         waiting = {ids[_key(one)] for one in repeats if one.state is ReceiptState.WAITING}
         if waiting:
-            self._set_going(waiting, [state.value for state in HELD])
+            self._set_going(waiting, [state.value for state in HELD], repeat=True)  # anyone can send it again
 
-    def _set_going(self, ids: Collection[UUID], states: Collection[str]) -> int:
+    def _set_going(self, ids: Collection[UUID], states: Collection[str], *, repeat: bool = False) -> int:
         reopened = self._connection.execute(
             update(receipts)
             .where(receipts.c.id.in_(ids), receipts.c.state.in_(states))
-            .values(_SET_GOING | {"due_at": self._unit.now})
+            .values(_SET_GOING | {"due_at": self._unit.now, "repeat": repeat})
         ).rowcount
         if reopened:
             self._unit.announce(Topic.RECEIPTS)

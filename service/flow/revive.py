@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from threading import Lock
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -60,15 +61,28 @@ class Store(Protocol):
 
 
 class Reviver:
-    """Is told of every duplicate, after its answer was decided; never waits and never raises."""
+    """Is told of every duplicate, after its answer was decided; never waits and never raises. Safe under threads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._under_way: set[UUID] = set()
+        self._lock = Lock()
 
     def __call__(self, receipt_id: UUID) -> None:
-        """Have the receipt looked at, unless the writer has better things to do."""
-        if self._store.waiting < BUSY:
-            self._store.write(lambda unit: revive(unit, receipt_id)).add_done_callback(_log_failure)
+        """Have the receipt looked at, unless that is under way or the writer has better things to do."""
+        if self._store.waiting >= BUSY:
+            return
+        with self._lock:
+            if receipt_id in self._under_way:  # one body sent a thousand times costs one look a commit
+                return
+            self._under_way.add(receipt_id)
+
+        def looked_at(future: Future[bool]) -> None:
+            with self._lock:
+                self._under_way.discard(receipt_id)
+            _log_failure(future)
+
+        self._store.write(lambda unit: revive(unit, receipt_id)).add_done_callback(looked_at)
 
 
 def revive(unit: Unit, receipt_id: UUID) -> bool:
