@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 
 from service.db.tables import checks, claims, receipts
 from service.domain.records import Cause, Check, Claim, ReceiptState
@@ -22,8 +22,9 @@ _HAS_OPEN_RECEIPTS = exists().where(
     receipts.c.state == ReceiptState.WAITING.value,
     receipts.c.merchant == checks.c.merchant,
     receipts.c.order_id == checks.c.order_id,
+    or_(checks.c.transaction_id == "", receipts.c.transaction_id == checks.c.transaction_id),
 )
-"""Of the check's order: they ask anyway, and go first."""
+"""Of what the check asks about: they ask anyway, and go first. Ones that name a made-up transaction do not."""
 
 
 class Checks:

@@ -1,6 +1,7 @@
 """Step 2a: ask Midtrans about a claim, outside any transaction: by transaction, and by order where that must prove."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -26,7 +27,8 @@ def inquire(claim: Claim, *, merchant: Merchant, gateway: Gateway) -> Inquiry:
         return Inquiry(None, _naming_a_transaction(gateway.get_status(claim.merchant, claim.order_id)))
     reply = gateway.get_status(claim.merchant, claim.transaction_id)
     if isinstance(reply, Found) and is_about(reply.facts, claim.transaction_id):
-        pair = pair_of(claim, bodies_of(claim), merchant, expected_order=None)
+        agreeing = agreeing_with(reply.facts, claim)
+        pair = pair_of(agreeing, bodies_of(agreeing), merchant, expected_order=None)
         if prove_by_answer(pair, reply.facts, merchant.server_keys) is not None:
             return Inquiry(reply, None)
     if claim.transaction_id == claim.order_id:  # the same question would bring the same answer
@@ -60,6 +62,19 @@ def pair_of(
         expected_transaction=claim.expected_transaction,
         rivals=rivals,
     )
+
+
+def agreeing_with(answer: PaymentFacts, claim: Claim) -> Claim:
+    """Return *claim* without the receipts that name another merchant_id than the answer, unless all of them do.
+
+    The signature does not cover merchant_id: an altered body must not speak for the genuine ones beside it.
+    """
+    kept = tuple(
+        receipt
+        for receipt, body in zip(claim.receipts, bodies_of(claim), strict=True)
+        if answer.merchant_id is None or read_text(body, "merchant_id") in (None, answer.merchant_id)
+    )
+    return replace(claim, receipts=kept) if kept else claim
 
 
 def is_about(facts: PaymentFacts, transaction_id: str) -> bool:

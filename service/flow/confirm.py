@@ -36,7 +36,7 @@ from service.domain.records import (
     ReceiptState,
 )
 from service.errors import CannotBeAsked, ClaimLost, GatewayRefused, GatewayUnavailable
-from service.flow.ask import bodies_of, inquire, is_about, pair_of
+from service.flow.ask import agreeing_with, bodies_of, inquire, is_about, pair_of
 from service.flow.edges import Alarm, Gateway, Store, Unit
 from service.flow.reconcile import plan_anew, plan_payment
 
@@ -240,6 +240,18 @@ class _Application:
         return self._advance(reply, known, reply.facts.transaction_id, Proof.BY_ORDER)
 
     def _by_transaction(self, reply: Found, known: PaymentRecord | None) -> Report:
+        asked, self.claim = self.claim, agreeing_with(reply.facts, self.claim)
+        report = self._by_pair(reply, known)
+        aside = [receipt for receipt in asked.receipts if receipt not in self.claim.receipts]
+        if aside:
+            reason = Disproof.OTHER_MERCHANT.value
+            steps = [ReceiptStep(receipt.id, ReceiptState.ANOMALY, reason=reason) for receipt in aside]
+            report.receipts = [*report.receipts, *steps]
+            facts = {"order_id": asked.order_id, "transaction_id": asked.transaction_id}
+            report.alarm("anomaly", **facts, why=reason)
+        return report
+
+    def _by_pair(self, reply: Found, known: PaymentRecord | None) -> Report:
         proof = self._prove(reply, known)
         self._keep_evidence(besides=reply)
         if isinstance(proof, Proof):
