@@ -48,6 +48,7 @@ class Pace:
         self._in_flight = 0
         self._probe_at_s = now_s
         self._misses: dict[str, None] = {}
+        self._failed: set[str] = set()
         self.confirmed = confirmed
         self.pause = pause
 
@@ -102,18 +103,24 @@ class Pace:
         """
         self._in_flight -= 1
         self._all.take(questions - 1, now_s)
-        self._note_health(asked, now_s)
+        self._note_health(asked, order_id, now_s)
         before = (self.pause, self.confirmed)
         self._note_account(asked, order_id if notified else None)
         return (self.pause, self.confirmed) != before
 
-    def _note_health(self, asked: Asked, now_s: float) -> None:
+    def _note_health(self, asked: Asked, order_id: str, now_s: float) -> None:
+        """Count each order once while the breaker is closed: an id that makes Midtrans fail must not open it alone."""
         if asked is Asked.FAILED:
-            self._breaker.failed(now_s)
+            closed = self._breaker.state(now_s) is BreakerState.CLOSED
+            if not closed or order_id not in self._failed:
+                self._breaker.failed(now_s)
+            if closed:
+                self._failed.add(order_id)
         elif asked is Asked.LOST:
             self._breaker.undecided()
         else:
             self._breaker.succeeded()
+            self._failed.clear()
 
     def _note_account(self, asked: Asked, order_id: str | None) -> None:
         if asked is Asked.FOUND:

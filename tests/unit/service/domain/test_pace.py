@@ -87,11 +87,27 @@ def test_only_faults_of_midtrans_servers_open_the_breaker(asked: Asked) -> None:
 
 def test_an_open_breaker_lets_one_question_pass_at_a_time() -> None:
     pace = make_pace()
-    for _ in range(10):
-        ask(pace, Asked.FAILED)
+    for number in range(10):
+        ask(pace, Asked.FAILED, order_id=f"A-{number}")
     assert pace.room(0.5) == 0
     assert pace.room(1.0) == 1
     pace.started(1.0, repeat=False)
     assert pace.room(1.0) == 0
     pace.ended(Asked.FOUND, order_id="A", questions=1, now_s=1.1)
     assert pace.room(1.1) > 1
+
+
+def test_one_order_whose_questions_fail_opens_the_breaker_for_nobody() -> None:
+    pace = make_pace()
+    for _ in range(50):
+        ask(pace, Asked.FAILED, order_id="odd")
+    assert pace.breaker_state(0) == "closed"
+
+
+def test_a_failing_probe_keeps_the_breaker_open_whosever_order_it_asks_about() -> None:
+    pace = make_pace()
+    for number in range(10):
+        ask(pace, Asked.FAILED, order_id=f"A-{number}")
+    pace.started(1.0, repeat=False)
+    pace.ended(Asked.FAILED, order_id="A-0", questions=1, now_s=1.0)
+    assert pace.breaker_state(2.5) == "open"
