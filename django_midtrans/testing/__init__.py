@@ -34,19 +34,25 @@ the present state, as a repeat would bring it), ``notifications`` (the newest 10
 Cards are chosen by the token's first digits: 4811 and 5211 accepted, 4511 challenged, 4911 and 5111 denied by
 the bank, 4611 denied by the fraud check; ``credit_card.authentication`` asks for 3DS, ``credit_card.type =
 "authorize"`` reserves.
+
+**SCENARIOS**: what happens in the world, by name (``scenarios``). ``retries`` knows how often and when Midtrans
+posts a notification again, ``payloads.charge_of(kind, order_id, amount_idr)`` makes the payload of a charge.
 """
 
 from django_midtrans.testing.account import Account
 from django_midtrans.testing.bodies import signature
 from django_midtrans.testing.midtrans import InMemoryMidtrans, UnknownServerKey
 from django_midtrans.testing.outside import ImpossibleStep
+from django_midtrans.testing.scenarios import SCENARIOS, Scenario
 from django_midtrans.testing.transaction import Refund, Step, Transaction
 
 __all__ = [
+    "SCENARIOS",
     "Account",
     "ImpossibleStep",
     "InMemoryMidtrans",
     "Refund",
+    "Scenario",
     "Step",
     "Transaction",
     "UnknownServerKey",

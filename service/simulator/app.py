@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 from starlette.applications import Starlette
@@ -13,11 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.simulator.control import control
+from django_midtrans.testing import SCENARIOS
+from django_midtrans.testing.retries import TIMEOUT_S
+from service.simulator.control import PAUSE_S, control
 from service.simulator.core_api import core_api, not_found
+from service.simulator.faults import NONE, Faults
 from service.simulator.page import page
 from service.simulator.sender import NotificationSender
 from service.simulator.simulator import Simulator
+from service.simulator.steps import fresh_order_id
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 EXPIRY_CHECK_S = 1.0
@@ -34,19 +40,29 @@ def create_app(
     server_keys: Sequence[str] = (),
     public_url: str = "http://127.0.0.1:8001",
     clock: Callable[[], datetime] = utc_now,
-    retry_waits_s: Sequence[float] = (1.0, 3.0, 9.0),
-    timeout_s: float = 15.0,
+    dice: Callable[[], float] = random.random,
+    time_factor: float = 1.0,
+    timeout_s: float = TIMEOUT_S,
     concurrency: int = 10,
+    faults: Faults = NONE,
+    run: Sequence[str] = (),
+    pause_s: float = PAUSE_S,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Starlette:
     """Return the application; its ``state.simulator`` is the Simulator.
 
-    Without *server_keys* every key is served. *transport* replaces the network for notifications. Under the
-    lifespan, payments expire by *clock* by themselves; without it (a bare ASGI transport) by ``POST
-    /simulator/expire-due``.
+    Without *server_keys* every key is served. *time_factor* shortens the waits between attempts to notify, which
+    *dice* shift. *transport* replaces the network for notifications. Under the lifespan, payments expire by
+    *clock* by themselves and the scenarios of *run* are played for the first key; without it (a bare ASGI
+    transport) ``POST /simulator/expire-due`` and ``/simulator/scenarios/{name}`` do that.
     """
     sender = NotificationSender(
-        clock, timeout_s=timeout_s, concurrency=concurrency, retry_waits_s=retry_waits_s, transport=transport
+        clock,
+        dice=dice,
+        time_factor=time_factor,
+        timeout_s=timeout_s,
+        concurrency=concurrency,
+        transport=transport,
     )
     app = Starlette(
         routes=[
@@ -59,15 +75,23 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.simulator = Simulator(
-        clock, sender, notify_url=notify_url, server_keys=server_keys, public_url=public_url
+        clock, sender, notify_url=notify_url, server_keys=server_keys, public_url=public_url, faults=faults
     )
+    app.state.play_at_start = partial(_play, app.state.simulator, run, pause_s)
     return app
+
+
+def _play(simulator: Simulator, names: Sequence[str], pause_s: float) -> None:
+    for name in names:
+        account = simulator.merchant(None)
+        simulator.runs.start(SCENARIOS[name], account, fresh_order_id(name), pause_s=pause_s)
 
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     simulator: Simulator = app.state.simulator
     simulator.sender.start()
+    app.state.play_at_start()
     expiring = asyncio.create_task(_expire_for_ever(simulator))
     try:
         yield
@@ -75,6 +99,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         expiring.cancel()
         with suppress(asyncio.CancelledError):
             await expiring
+        await simulator.runs.aclose()
         await simulator.sender.aclose()
 
 

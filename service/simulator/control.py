@@ -1,19 +1,19 @@
-"""What only a simulator has, under ``/simulator``: paying, denying, settling, and a look at what was sent."""
+"""What only a simulator has, under ``/simulator``: steps, scenarios, faults, and a look at what was sent."""
 
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import RedirectResponse, Response
 
-from django_midtrans.testing import Account, ImpossibleStep, Transaction
+from django_midtrans.testing import SCENARIOS, Account, ImpossibleStep, Transaction
 from django_midtrans.testing.bodies import money
 from service.simulator.core_api import json_response, path_parts
+from service.simulator.faults import FaultInvalid, Faults
+from service.simulator.steps import Body, OptionInvalid, Options, fresh_order_id, quick_charge, take
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,71 +21,11 @@ if TYPE_CHECKING:
     from service.simulator.sender import Delivery
     from service.simulator.simulator import Simulator
 
-Options = Mapping[str, Any]
-Body = dict[str, Any]
 SHOWN = 200
 FORM = "application/x-www-form-urlencoded"
-CARD_TOKENS = {
-    "card": "48111111-1114-simulator",
-    "card-challenge": "45111111-1117-simulator",
-    "card-deny": "49111111-1113-simulator",
-}
-
-
-class OptionInvalid(Exception):
-    """An option of a step is missing or of a wrong kind."""
-
-
-def _amount(options: Options, name: str) -> Decimal:
-    try:
-        return Decimal(str(options[name]))
-    except (KeyError, InvalidOperation) as error:
-        raise OptionInvalid(f"{name} must be an amount") from error
-
-
-def _flag(options: Options, name: str, *, default: bool) -> bool:
-    return str(options.get(name, default)).lower() in {"true", "1", "yes"}
-
-
-def _pay(account: Account, id_: str, options: Options) -> Body:
-    paid = _amount(options, "amount_paid") if options.get("amount_paid") else None
-    return account.pay(id_, amount_paid=paid, after_expiry=_flag(options, "after_expiry", default=False))
-
-
-def _confirm_refund(account: Account, id_: str, options: Options) -> Body:
-    return account.confirm_refund(id_, str(options.get("refund_key", "")))
-
-
-def _complete_3ds(account: Account, id_: str, options: Options) -> Body:
-    return account.complete_3ds(id_, success=_flag(options, "success", default=True))
-
-
-OUTSIDE: Mapping[str, Callable[[Account, str, Options], Body]] = {  # what the rest of the world does
-    "pay": _pay,
-    "complete-3ds": _complete_3ds,
-    "settle": lambda account, id_, _: account.settle(id_),
-    "reverse": lambda account, id_, _: account.reverse(id_),
-    "chargeback": lambda account, id_, _: account.chargeback(id_),
-    "partial-chargeback": lambda account, id_, options: account.partial_chargeback(
-        id_, _amount(options, "amount")
-    ),
-    "confirm-refund": _confirm_refund,
-    "fail": lambda account, id_, _: account.fail(id_),
-    "deny-payment": lambda account, id_, _: account.deny_payment(id_),
-}
-SHOP: Mapping[str, Callable[[Account, str, Options], Body]] = {  # what the shop would call; here for the page
-    "cancel": lambda account, id_, _: account.cancel(id_),
-    "expire": lambda account, id_, _: account.expire(id_),
-    "approve": lambda account, id_, _: account.approve(id_),
-    "deny": lambda account, id_, _: account.deny(id_),
-    "capture": lambda account, id_, options: account.capture({**options, "transaction_id": id_}),
-    "refund": lambda account, id_, options: account.refund(id_, options),
-    "direct-refund": lambda account, id_, options: account.direct_refund(id_, options),
-}
-REFUSALS: Mapping[str, Callable[[Account, str], None]] = {
-    "refuse-next-capture": Account.refuse_next_capture,
-    "refuse-next-refund": Account.refuse_next_refund,
-}
+PAUSE_S = 2.0
+"""Between the steps of a scenario, unless told otherwise."""
+LONGEST_PAUSE_S = 3_600.0
 
 
 async def control(request: Request) -> Response:
@@ -98,7 +38,7 @@ async def control(request: Request) -> Response:
         answer = await _answer(request, simulator, parts)
     except ImpossibleStep as error:
         return _problem(409, "impossible_step", str(error))
-    except OptionInvalid as error:
+    except (OptionInvalid, FaultInvalid) as error:
         return _problem(422, "option_invalid", str(error))
     if answer is None:
         return _problem(404, "not_found", "there is no such call; GET / shows what there is")
@@ -110,16 +50,23 @@ async def control(request: Request) -> Response:
 async def _answer(request: Request, simulator: Simulator, parts: list[str]) -> Body | None:
     if request.method == "GET":
         return _look(simulator, parts)
-    if request.method != "POST":
-        return None
-    options, merchant_id = await _options(request), request.query_params.get("merchant")
+    merchant_id = request.query_params.get("merchant")
+    if request.method == "PUT" and parts == ["faults"]:
+        simulator.suffer(Faults.from_options(await _options(request)), merchant_id)
+        return simulator.faults.shown()
+    return _do(simulator, parts, merchant_id, await _options(request)) if request.method == "POST" else None
+
+
+def _do(simulator: Simulator, parts: list[str], merchant_id: str | None, options: Options) -> Body | None:
     match parts:
         case ["charge"]:
-            return {"answer": _quick_charge(simulator.merchant(merchant_id), options)}
+            return {"answer": quick_charge(simulator.merchant(merchant_id), options)}
         case ["expire-due"]:
             return {"notifications": simulator.midtrans.expire_due()}
+        case ["scenarios", name]:
+            return _play(simulator, name, merchant_id, options)
         case [step, id_]:
-            return _take(simulator, step, id_, merchant_id, options)
+            return take(simulator, step, id_, merchant_id, options)
     return None
 
 
@@ -129,54 +76,31 @@ def _look(simulator: Simulator, parts: list[str]) -> Body | None:
     if parts == ["notifications"]:
         newest = list(simulator.sender.deliveries)[: -SHOWN - 1 : -1]
         return {"notifications": [_delivery(each) for each in newest]}
+    if parts == ["faults"]:
+        return simulator.faults.shown()
+    if parts == ["scenarios"]:
+        listed = [{"name": each.name, "does": each.does, "ends": each.ends} for each in SCENARIOS.values()]
+        return {"scenarios": listed, "runs": [asdict(run) for run in reversed(simulator.runs.kept)]}
     return None
 
 
-def _take(
-    simulator: Simulator, step: str, id_: str, merchant_id: str | None, options: Options
-) -> Body | None:
-    """Take one step of one payment; None when there is no such step."""
-    if step not in {*OUTSIDE, *SHOP, *REFUSALS, "repeat"}:
+def _play(simulator: Simulator, name: str, merchant_id: str | None, options: Options) -> Body | None:
+    """Begin a scenario; None when there is no such one."""
+    if name not in SCENARIOS:
         return None
-    account = simulator.owner(id_, merchant_id)
-    own_id = account.find(id_).transaction_id
-    if step in OUTSIDE:
-        return {"notification": OUTSIDE[step](account, own_id, options)}
-    if step in SHOP:
-        return {"answer": SHOP[step](account, own_id, options)}
-    if step in REFUSALS:
-        REFUSALS[step](account, own_id)
-        return {"next": step}
-    return {"notification": simulator.repeat(account, own_id)}
+    order_id = str(options.get("order_id") or fresh_order_id(name))
+    account = simulator.merchant(merchant_id)
+    return asdict(simulator.runs.start(SCENARIOS[name], account, order_id, pause_s=_pause_s(options)))
 
 
-def _quick_charge(account: Account, options: Options) -> Body:
-    """Charge by a short name, as ``payload_of`` reads it."""
-    amount = _amount(options, "amount")
-    if amount != amount.to_integral_value():
-        raise OptionInvalid("amount must be whole rupiah")
-    order_id = str(options.get("order_id") or f"page-{secrets.token_hex(4)}")
-    details = {"order_id": order_id, "gross_amount": int(amount)}
-    return account.charge({**payload_of(str(options.get("kind", ""))), "transaction_details": details})
-
-
-def payload_of(kind: str) -> Body:
-    """Return the part of a charge's payload that says how to pay, from its short name."""
-    if kind in {"indomaret", "alfamart"}:
-        return {"payment_type": "cstore", "cstore": {"store": kind}}
-    if kind == "mandiri":
-        return {"payment_type": "echannel", "echannel": {"bill_info1": "Payment", "bill_info2": "Online"}}
-    if kind.startswith("card"):
-        name = kind.removesuffix("-3ds").removesuffix("-authorize")
-        card: Body = {"token_id": CARD_TOKENS.get(name, "")}
-        if kind.endswith("-3ds"):
-            card["authentication"] = True
-        if kind.endswith("-authorize"):
-            card["type"] = "authorize"
-        return {"payment_type": "credit_card", "credit_card": card}
-    if kind in {"bca", "bni", "bri", "cimb", "permata", "danamon", "bsi", "seabank", "saqu"}:
-        return {"payment_type": "bank_transfer", "bank_transfer": {"bank": kind}}
-    return {"payment_type": kind}
+def _pause_s(options: Options) -> float:
+    try:
+        pause_s = float(options.get("pause_s", PAUSE_S))
+    except (TypeError, ValueError) as error:
+        raise OptionInvalid("pause_s must be seconds") from error
+    if not 0 <= pause_s <= LONGEST_PAUSE_S:  # NaN is no number between two others
+        raise OptionInvalid(f"pause_s must be 0 to {LONGEST_PAUSE_S:.0f} seconds")
+    return pause_s
 
 
 def newest_payments(simulator: Simulator) -> list[tuple[Account, Transaction]]:

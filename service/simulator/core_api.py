@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from django_midtrans.testing import Account, UnknownServerKey
 from service.simulator.simulator import Route, Simulator
+from service.simulator.status_faults import trouble_of_status
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -62,6 +63,10 @@ async def core_api(request: Request) -> Response:
         return open_page
     try:
         account = simulator.midtrans.account(_server_key(request))
+        if request.method == "GET" and parts[1:] == ["status"]:
+            trouble = await trouble_of_status(simulator, account, parts[0])
+            if trouble is not None:
+                return trouble
         answer = await _call(request, simulator, account, parts)
     except UnknownServerKey as error:
         return _json(error.body)
@@ -73,7 +78,7 @@ async def core_api(request: Request) -> Response:
 async def _call(request: Request, simulator: Simulator, account: Account, parts: list[str]) -> Body | None:
     """Return the API's answer, None for a path or method that does not exist."""
     if request.method == "GET":
-        return _read(request, account, parts)
+        return _read(request, simulator, account, parts)
     if request.method != "POST" or not all(parts):
         return None
     if parts == ["charge"]:
@@ -84,13 +89,15 @@ async def _call(request: Request, simulator: Simulator, account: Account, parts:
     return None if action is None else action(account, parts[0], await _payload(request))
 
 
-def _read(request: Request, account: Account, parts: list[str]) -> Body | None:
+def _read(request: Request, simulator: Simulator, account: Account, parts: list[str]) -> Body | None:
     if not all(parts):
         return None
     if parts[1:] == ["status", "b2b"]:
         page, per_page = _number(request, "page", 0), _number(request, "per_page", 10)
         return account.status_b2b(parts[0], page=page, per_page=per_page)
-    return account.status(parts[0]) if parts[1:] == ["status"] else None
+    if parts[1:] != ["status"]:
+        return None
+    return simulator.lagging.answer(account, parts[0], simulator.faults.of(account.merchant_id))
 
 
 def _charge(request: Request, simulator: Simulator, account: Account, payload: Body) -> Body:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from service.simulator.control import payload_of
+from django_midtrans.testing.payloads import charge_of
 
 log = structlog.get_logger(__name__)
 TIMEOUT_S = 10.0
@@ -28,10 +28,9 @@ class DemoShop:
     pace_s: float
 
     async def charge(self, kind: str, amount: int) -> str:
-        """Charge *amount* rupiah by a short name of ``control.payload_of``; return the order_id."""
+        """Charge *amount* rupiah by a short name of ``testing.payloads``; return the order_id."""
         order_id = f"demo-{kind}-{secrets.token_hex(3)}"
-        details = {"order_id": order_id, "gross_amount": amount}
-        await self.call("POST", "/v2/charge", {**payload_of(kind), "transaction_details": details})
+        await self.call("POST", "/v2/charge", charge_of(kind, order_id, amount))
         return order_id
 
     async def act(self, order_id: str, action: str, payload: dict[str, Any] | None = None) -> None:

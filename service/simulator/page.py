@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
-from django_midtrans.testing import Account, Step, Transaction
+from django_midtrans.testing import SCENARIOS, Account, Step, Transaction
 from django_midtrans.testing.bodies import local_time, money
 from service.simulator.control import newest_payments
 
@@ -95,7 +95,7 @@ def render(simulator: Simulator) -> str:
         '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
         f"<style>{_STYLE}</style></head><body><h1>Midtrans simulator</h1>"
         f'<p>Notifications go to <code>{target}</code>. <a href="/">Refresh</a></p>'
-        f"{_charge_form(accounts)}{_payments(simulator)}{_deliveries(simulator)}</body></html>"
+        f"{_charge_form(accounts)}{_scenarios(accounts)}{_faults(simulator)}{_payments(simulator)}{_deliveries(simulator)}</body></html>"
     )
 
 
@@ -110,6 +110,34 @@ def _charge_form(accounts: tuple[Account, ...]) -> str:
         "<button>charge</button></form>"
         for account in accounts
     )
+
+
+def _scenarios(accounts: tuple[Account, ...]) -> str:
+    """Return a button for every scenario of every account."""
+    return "".join(
+        '<form method="post"><label>Scenario for '
+        f"{escape(account.merchant_id)}:</label> {_scenario_buttons(account)}</form>"
+        for account in accounts
+    )
+
+
+def _scenario_buttons(account: Account) -> str:
+    return " ".join(
+        f'<button formaction="/simulator/scenarios/{name}?merchant={quote(account.merchant_id)}" '
+        f'title="{escape(scenario.does)}">{escape(name)}</button>'
+        for name, scenario in SCENARIOS.items()
+    )
+
+
+def _faults(simulator: Simulator) -> str:
+    shown = simulator.faults.shown()
+    named = {"all": shown["faults"], **shown["merchants"]}
+    told = [f"{whose}: {_named(faults)}" for whose, faults in named.items() if faults]
+    return f"<p>Faults on request: {escape('; '.join(told))}</p>" if told else ""
+
+
+def _named(faults: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in faults.items())
 
 
 def _payments(simulator: Simulator) -> str:

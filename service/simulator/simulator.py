@@ -1,4 +1,4 @@
-"""The running stand-in: an in-memory Midtrans whose notifications go to the right URLs."""
+"""The running stand-in: an in-memory Midtrans, its faults, and notifications that go to the right URLs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django_midtrans.testing import Account, ImpossibleStep, InMemoryMidtrans
+from service.simulator.faults import NONE, Faults, FaultTable
+from service.simulator.lagging import LaggingStatus
+from service.simulator.outbox import Outbox
+from service.simulator.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,7 +50,10 @@ _charging: ContextVar[Route] = ContextVar("route of the charge being made", defa
 
 
 class Simulator:
-    """One Midtrans, one sender, and the way between them. ``notify_url`` may be changed any time."""
+    """One Midtrans, one sender, and the way between them. ``notify_url`` may be changed any time.
+
+    ``runs`` plays scenarios; ``faults`` tells what goes wrong, ``suffer`` changes it.
+    """
 
     def __init__(
         self,
@@ -56,9 +63,14 @@ class Simulator:
         notify_url: str | None,
         server_keys: Sequence[str],
         public_url: str,
+        faults: Faults = NONE,
     ) -> None:
         self.notify_url = notify_url
         self.sender = sender
+        self.faults = FaultTable(faults)
+        self.lagging = LaggingStatus(clock)
+        self.runs = Runs()
+        self._outbox = Outbox(sender, self.faults)
         self.midtrans = InMemoryMidtrans(
             clock,
             on_notification=self._notify,
@@ -97,6 +109,14 @@ class Simulator:
         self._notify(account.server_key, body)
         return body
 
+    def suffer(self, faults: Faults, merchant_id: str | None = None) -> None:
+        """Have *faults* happen from now on, to one merchant or to all that have none of their own."""
+        self.faults.put(faults, merchant_id)
+        if faults.status_lag_s:
+            for account in self._accounts(merchant_id):
+                for payment in account.transactions():
+                    self.lagging.remember(account, payment.transaction_id)
+
     def _accounts(self, merchant_id: str | None) -> Iterable[Account]:
         return [each for each in self.midtrans.accounts() if merchant_id in {None, each.merchant_id}]
 
@@ -104,7 +124,10 @@ class Simulator:
         route = self._routes.get(body["transaction_id"])
         if route is None:
             route = self._routes[body["transaction_id"]] = _charging.get()
-        self.sender.send(body, merchant_id=body["merchant_id"], urls=route.urls(self.notify_url))
+        merchant_id = body["merchant_id"]
+        if self.faults.of(merchant_id).status_lag_s:
+            self.lagging.remember(self.merchant(merchant_id), body["transaction_id"])
+        self._outbox.post(body, route.urls(self.notify_url))
 
 
 def _urls(header: str) -> tuple[str, ...]:
