@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	then echo $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock compile clean
+.PHONY: help run test check bench format lock compile clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -e 's/:.*## /	/' | sort | while IFS='	' read -r name text; do \
@@ -30,6 +30,11 @@ check: $(VENV)/.dev ## Run the fast checks: format, lint, types, imports, fast t
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -n auto -m 'not slow'
 
+ROUNDS ?= 5
+SECONDS ?= 5
+bench: $(VENV)/.bench ## Measure, some 20 minutes; ROUNDS=1 SECONDS=2 for a first look, BENCH="--help" for the rest
+	@$(BIN)/python -m benchmarks --rounds $(ROUNDS) --seconds $(SECONDS) $(BENCH)
+
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
@@ -47,6 +52,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version $(REQUIRED) --g
 compile:
 	@$(COMPILE) --group service --output-file $(INTO)/service.txt >/dev/null
 	@$(COMPILE) --group service --group dev --output-file $(INTO)/dev.txt >/dev/null
+	@$(COMPILE) --group bench --constraint $(INTO)/dev.txt --output-file $(INTO)/bench.txt >/dev/null
 
 clean: ## Remove the environment, caches and built files; data/ is kept
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -61,6 +67,11 @@ $(VENV)/.service: requirements/service.txt $(VENV)/.made
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.service
 	@echo "Installing what the tests need into $(VENV) (once, about a minute) ..."
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@echo "Installing what the benchmarks compare with into $(VENV) ..."
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/bench.txt
 	@touch $@
 
 $(VENV)/.made:
