@@ -164,7 +164,8 @@ payments = Table(
     Column("updated_at", UtcTime, nullable=False),
 )
 Index("ix_payments_merchant_order_id", payments.c.merchant, payments.c.order_id)
-Index("ix_payments_updated_at", payments.c.updated_at)  # the newest first, for lists
+Index("ix_payments_updated_at", payments.c.updated_at)  # the newest first, for lists …
+Index("ix_payments_merchant_updated_at", payments.c.merchant, payments.c.updated_at)  # … of some merchants
 
 transitions = Table(
     "transitions",
@@ -260,7 +261,15 @@ Index(
     deliveries.c.transaction_id,
     deliveries.c.position,
 )
-Index("ix_deliveries_batch", deliveries.c.batch)
+Index("ix_deliveries_consumer_batch", deliveries.c.consumer, deliveries.c.batch)  # by lease
+Index(
+    "ix_deliveries_aside",  # dead, held and discarded ones; lending and acking never touch it
+    deliveries.c.consumer,
+    deliveries.c.state,
+    deliveries.c.position,
+    sqlite_where=deliveries.c.due_at.is_(None),
+    postgresql_where=deliveries.c.due_at.is_(None),
+)
 
 acks = Table(
     "acks",  # leases acked of late, so that a repeated ack is told so for an hour and more

@@ -118,7 +118,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("consumer", "position", name="uq_deliveries_consumer_position"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_deliveries_batch", "deliveries", ["batch"])
+    op.create_index(
+        "ix_deliveries_aside",
+        "deliveries",
+        ["consumer", "state", "position"],
+        sqlite_where=sa.text("due_at IS NULL"),
+        postgresql_where=sa.text("due_at IS NULL"),
+    )
+    op.create_index("ix_deliveries_consumer_batch", "deliveries", ["consumer", "batch"])
     op.create_index("ix_deliveries_due", "deliveries", ["consumer", "due_at"])
     op.create_index(
         "ix_deliveries_payment", "deliveries", ["consumer", "merchant", "transaction_id", "position"]
@@ -225,6 +232,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant", "transaction_id", name="pk_payments"),
     )
     op.create_index("ix_payments_merchant_order_id", "payments", ["merchant", "order_id"])
+    op.create_index("ix_payments_merchant_updated_at", "payments", ["merchant", "updated_at"])
     op.create_index("ix_payments_updated_at", "payments", ["updated_at"])
 
     op.create_table(
