@@ -15,6 +15,7 @@ import typer
 import uvicorn
 
 from service import logs
+from service.api.connection import Connection
 from service.app import Service, build
 from service.cli import welcome
 from service.cli.demo import Demo, demo
@@ -164,6 +165,7 @@ def _config_of(service: Service) -> uvicorn.Config:
     proxies = configuration.trusted_proxies
     return uvicorn.Config(
         service.asgi,
+        http=Connection,
         lifespan="off",
         log_config=None,
         access_log=False,
