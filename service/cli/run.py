@@ -16,6 +16,7 @@ import uvicorn
 
 from service import logs
 from service.api.connection import Connection
+from service.api.posted import App
 from service.app import Service, build
 from service.cli import welcome
 from service.cli.demo import Demo, demo
@@ -118,7 +119,7 @@ class Server:
 
     def serve_until_told(self, service: Service, listener: socket, started: Callable[[], None]) -> None:
         """Answer requests on *listener*; *started* is called once it does."""
-        self._uvicorn = _Uvicorn(_config_of(service), started, service.drain)
+        self._uvicorn = _Uvicorn(served(service.asgi, service.configuration), started, service.drain)
         if not self._told:
             self._uvicorn.run(sockets=[listener])
 
@@ -159,12 +160,11 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
-def _config_of(service: Service) -> uvicorn.Config:
+def served(app: App, configuration: Configuration) -> uvicorn.Config:
     """Return how we are served. There is no limit of concurrency: its 503 would spend Midtrans' retries."""
-    configuration = service.configuration
     proxies = configuration.trusted_proxies
     return uvicorn.Config(
-        service.asgi,
+        app,
         http=Connection,
         lifespan="off",
         log_config=None,
