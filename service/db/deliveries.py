@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, delete, func, select, update
+from sqlalchemy import Row, and_, delete, func, select
 
 from service.db import delivery_statements as sql
 from service.db.acks import Acks
-from service.db.tables import deliveries, events
+from service.db.tables import SET_ASIDE, deliveries, events
 from service.db.topic import Topic
 from service.domain.delivery import (
     Change,
@@ -162,6 +162,7 @@ class Deliveries:
             .where(
                 deliveries.c.consumer == consumer,
                 deliveries.c.state == State.DEAD,
+                SET_ASIDE,
                 deliveries.c.position > after,
             )
             .order_by(deliveries.c.position)
@@ -178,25 +179,30 @@ class Deliveries:
                 deliveries.c.consumer == consumer,
                 deliveries.c.position <= until,
                 deliveries.c.state == State.DISCARDED,
+                SET_ASIDE,
             )
         )
 
-    def drop_last(self, consumer: str, *, dead_too: bool, rows: int) -> tuple[int, int | None]:
-        """Drop the *rows* highest outstanding deliveries; return how many there were and the lowest position."""
-        query = select(deliveries.c.id, deliveries.c.position).where(deliveries.c.consumer == consumer)
-        if not dead_too:
-            query = query.where(deliveries.c.state != State.DEAD)
-        found = self._connection.execute(query.order_by(deliveries.c.position.desc()).limit(rows)).all()
-        self.remove([row.id for row in found])
-        return len(found), found[-1].position if found else None
+    def drop(self, consumer: str, *, dead_too: bool, rows: int) -> tuple[int, int | None]:
+        """Drop *rows* deliveries at most; return how many there were and the lowest position.
 
-    def forget_leases(self, consumer: str) -> None:
-        """Let no lease end a delivery any more: the log is read anew."""
-        self._connection.execute(
-            update(deliveries)
-            .where(deliveries.c.consumer == consumer, deliveries.c.batch.is_not(None))
-            .values(batch=None, number=None)
-        )
+        Held ones go first, the highest of them before the others: whatever remains is not held by what went.
+        """
+        found: list[Row[Any]] = []
+        for state in (State.HELD, State.DISCARDED, *([State.DEAD] if dead_too else [])):
+            facts = {"consumer": consumer, "state": state, "rows": rows - len(found)}
+            found += self._connection.execute(sql.ASIDE, facts)
+        found += self._connection.execute(sql.ON_ITS_WAY, {"consumer": consumer, "rows": rows - len(found)})
+        self.remove([row.id for row in found])
+        return len(found), min((row.position for row in found), default=None)
+
+    def forget_leases(self, consumer: str, *, rows: int) -> int:
+        """Let *rows* leases at most end a delivery no more; return how many: the log is to be read anew."""
+        facts = {"consumer": consumer, "rows": rows}
+        ids = list(self._connection.execute(sql.WITH_LEASE, facts).scalars())
+        if ids:
+            self._connection.execute(sql.FORGET_LEASES, {"ids": ids})
+        return len(ids)
 
     def next_due_at(self, consumer: str) -> datetime | None:
         """Return when the next delivery may be lent (again)."""
@@ -216,11 +222,8 @@ class Deliveries:
 
     def oldest(self, consumer: str) -> int | None:
         """Return the lowest position that is neither acked nor dead."""
-        query = select(func.min(deliveries.c.position)).where(
-            deliveries.c.consumer == consumer, deliveries.c.state.in_(sql.OPEN)
-        )
-        position: int | None = self._connection.execute(query).scalar()
-        return position
+        found = [self._connection.execute(query, {"consumer": consumer}).scalar() for query in sql.FIRST_OPEN]
+        return min((position for position in found if position is not None), default=None)
 
     def dead_letters(self, consumer: str, *, after: int, limit: int) -> list[DeadLetter]:
         """Return dead deliveries behind position *after* with their events."""
@@ -237,6 +240,7 @@ class Deliveries:
             .where(
                 deliveries.c.consumer == consumer,
                 deliveries.c.state == State.DEAD,
+                SET_ASIDE,
                 deliveries.c.position > after,
             )
             .order_by(deliveries.c.position)

@@ -1,4 +1,7 @@
-"""The statements on deliveries, built once. The correlated ones run on ix_deliveries_payment."""
+"""The statements on deliveries, built once. The correlated ones run on ix_deliveries_payment.
+
+What is set aside (held, dead, discarded) has an index of its own, whose condition such a statement repeats.
+"""
 
 from functools import lru_cache
 from typing import Any
@@ -18,11 +21,10 @@ from sqlalchemy import (
 )
 
 from service.db.filters import wanted
-from service.db.tables import deliveries, events
+from service.db.tables import SET_ASIDE, deliveries, events
 from service.domain.delivery import DeliveryState as State
 
 _other = deliveries.alias("other")
-OPEN = (State.LEASED, State.WAITING, State.HELD)
 COLUMNS = (
     deliveries.c.id,
     deliveries.c.position,
@@ -92,6 +94,43 @@ def scan(holds: bool, types: tuple[str, ...], merchants: tuple[str, ...]) -> Sel
     )
 
 
+ASIDE = (
+    select(deliveries.c.id, deliveries.c.position)
+    .where(
+        deliveries.c.consumer == bindparam("consumer"),
+        deliveries.c.state == bindparam("state"),
+        SET_ASIDE,
+    )
+    .order_by(deliveries.c.position.desc())
+    .limit(bindparam("rows"))
+)
+ON_ITS_WAY = (
+    select(deliveries.c.id, deliveries.c.position)
+    .where(deliveries.c.consumer == bindparam("consumer"), deliveries.c.due_at.is_not(None))
+    .order_by(deliveries.c.due_at.desc())
+    .limit(bindparam("rows"))
+)
+WITH_LEASE = (
+    select(deliveries.c.id)
+    .where(deliveries.c.consumer == bindparam("consumer"), deliveries.c.batch.is_not(None))
+    .limit(bindparam("rows"))
+)
+FORGET_LEASES = (
+    update(deliveries)
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+    .values(batch=None, number=None)
+)
+FIRST_OPEN = (
+    # + 0: by the index on positions a database would pass over every dead one before the first.
+    select(func.min(deliveries.c.position + 0)).where(
+        deliveries.c.consumer == bindparam("consumer"), deliveries.c.due_at.is_not(None)
+    ),
+    select(func.min(deliveries.c.position)).where(
+        deliveries.c.consumer == bindparam("consumer"),
+        deliveries.c.state == State.HELD,
+        SET_ASIDE,
+    ),
+)
 _FOLLOWED = exists().where(
     _other.c.consumer == deliveries.c.consumer,
     _other.c.merchant == deliveries.c.merchant,

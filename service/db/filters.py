@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy import ColumnElement, and_, false, literal_column, or_, true
 
 from service.db.tables import events
 from service.domain.patterns import EVERYTHING
@@ -24,9 +24,19 @@ def wanted_by_any(filters: Sequence[Wanted]) -> ColumnElement[bool]:
 def _matches(column: ColumnElement[str], patterns: Sequence[str]) -> ColumnElement[bool]:
     if EVERYTHING in patterns:
         return true()
+    text = unindexed(column)
     exact = [pattern for pattern in patterns if not pattern.endswith("*")]
-    beginnings = [pattern[:-1] for pattern in patterns if pattern.endswith("*")]
-    return or_(column.in_(exact), *(_begins(column, text) for text in beginnings))
+    beginnings = [_begins(text, pattern[:-1]) for pattern in patterns if pattern.endswith("*")]
+    return or_(*([text.in_(exact)] if exact else []), *beginnings) if patterns else false()
+
+
+def unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return *column* as an expression that no index has: another condition, such as a range of positions, leads.
+
+    By an index on the merchant a database would read that merchant's whole history, and sort it, to find the
+    few events behind a cursor.
+    """
+    return column.op("||")(literal_column("''"))
 
 
 def _begins(column: ColumnElement[str], text: str) -> ColumnElement[bool]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, RowMapping, and_, or_, select
+from sqlalchemy import Row, RowMapping, Select, and_, or_, select
 
+from service.db.filters import unindexed
 from service.db.tables import confirmations, payments, receipts, transitions
 from service.errors import RequestInvalid
 
@@ -19,6 +20,15 @@ STEPS = 200
 """How many receipts, confirmations and transitions a timeline holds at most of each: the latest."""
 
 
+_ORDER = (payments.c.updated_at.desc(), payments.c.merchant, payments.c.transaction_id)
+_QUESTION = (
+    confirmations.c.cause,
+    confirmations.c.asked,
+    confirmations.c.asked_at,
+    confirmations.c.answered_at,
+    confirmations.c.http_status,
+    confirmations.c.verdict,
+)
 _NO_CURSOR = "is not a `next` as answered by this service"
 
 
@@ -63,18 +73,44 @@ class PaymentReads:
         after: str | None,
     ) -> tuple[list[PaymentRow], str | None]:
         """Return payments, the latest change first, and where to go on (None: that was all)."""
-        query = select(payments)
-        if merchants is not None:
-            query = query.where(payments.c.merchant.in_(merchants))
+        query = select(payments).order_by(*_ORDER).limit(limit + 1)
+        if order_id is not None and merchants is not None:
+            query, merchants = query.where(unindexed(payments.c.merchant).in_(merchants)), None
         if order_id is not None:
             query = query.where(payments.c.order_id == order_id)
         if status is not None:
             query = query.where(payments.c.status == status)
         if after is not None:
             query = query.where(_behind(*_read_cursor(after)))
-        order = (payments.c.updated_at.desc(), payments.c.merchant, payments.c.transaction_id)
-        rows = [_payment(row) for row in self._connection.execute(query.order_by(*order).limit(limit + 1))]
+        rows = self._latest(query, merchants)
         return rows[:limit], _cursor(rows[limit - 1]) if len(rows) > limit else None
+
+    def _latest(self, query: Select[Any], merchants: Collection[str] | None) -> list[PaymentRow]:
+        """Run *query* once for each merchant: with several in it, all they ever had would be read and sorted."""
+        if merchants is None:
+            return [_payment(row) for row in self._connection.execute(query)]
+        found = [
+            _payment(row)
+            for merchant in sorted(set(merchants))
+            for row in self._connection.execute(query.where(payments.c.merchant == merchant))
+        ]
+        return sorted(found, key=lambda row: row.updated_at, reverse=True)  # stable: then by merchant and id
+
+    def of_order(self, merchant: str, order_id: str) -> list[PaymentRow]:
+        """Return the order's payments, the latest change first; ``STEPS`` at most."""
+        return self.page(merchants=(merchant,), order_id=order_id, status=None, limit=STEPS, after=None)[0]
+
+    def questions(self, merchant: str, order_id: str) -> list[TimelineStep]:
+        """Return what Midtrans was asked of the order and how it answered, the last first; ``STEPS`` at most."""
+        query = (
+            select(*_QUESTION, confirmations.c.transaction_id)
+            .where(confirmations.c.merchant == merchant, confirmations.c.order_id == order_id)
+            .order_by(confirmations.c.id.desc())
+            .limit(STEPS)
+        )
+        return [
+            _step(row, "confirmation", "answered_at") for row in self._connection.execute(query).mappings()
+        ]
 
     def get(self, merchant: str, transaction_id: str) -> PaymentRow | None:
         """Return the payment, or None."""
@@ -118,15 +154,7 @@ class PaymentReads:
 
     def _confirmations(self, payment: PaymentRow) -> list[TimelineStep]:
         query = (
-            select(
-                confirmations.c.ordinal,
-                confirmations.c.cause,
-                confirmations.c.asked,
-                confirmations.c.asked_at,
-                confirmations.c.answered_at,
-                confirmations.c.http_status,
-                confirmations.c.verdict,
-            )
+            select(confirmations.c.ordinal, *_QUESTION)
             .where(
                 confirmations.c.merchant == payment.merchant,
                 confirmations.c.transaction_id == payment.transaction_id,
@@ -181,15 +209,12 @@ def _payment(row: Row[Any]) -> PaymentRow:
 
 
 def _behind(moment: datetime, merchant: str, transaction_id: str) -> Any:
-    return or_(
+    later = or_(
         payments.c.updated_at < moment,
-        and_(payments.c.updated_at == moment, payments.c.merchant > merchant),
-        and_(
-            payments.c.updated_at == moment,
-            payments.c.merchant == merchant,
-            payments.c.transaction_id > transaction_id,
-        ),
+        payments.c.merchant > merchant,
+        and_(payments.c.merchant == merchant, payments.c.transaction_id > transaction_id),
     )
+    return and_(payments.c.updated_at <= moment, later)  # so that an index leads there
 
 
 def _cursor(row: PaymentRow) -> str:

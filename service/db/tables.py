@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    literal_column,
 )
 
 from service.db.types import UtcTime
@@ -253,6 +254,8 @@ deliveries = Table(
     UniqueConstraint("consumer", "position"),
     sqlite_autoincrement=True,
 )
+SET_ASIDE = deliveries.c.state.in_([literal_column(f"'{state}'") for state in ("dead", "discarded", "held")])
+"""Of these only an operator, or an earlier event's end, makes something again; the condition of their index."""
 Index("ix_deliveries_due", deliveries.c.consumer, deliveries.c.due_at)
 Index(
     "ix_deliveries_payment",  # is an earlier event of this payment outstanding?
@@ -267,8 +270,8 @@ Index(
     deliveries.c.consumer,
     deliveries.c.state,
     deliveries.c.position,
-    sqlite_where=deliveries.c.due_at.is_(None),
-    postgresql_where=deliveries.c.due_at.is_(None),
+    sqlite_where=SET_ASIDE,
+    postgresql_where=SET_ASIDE,
 )
 
 acks = Table(

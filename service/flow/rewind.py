@@ -52,8 +52,9 @@ def seek(unit: Unit, name: str, to: Place) -> bool:
     target = cursor_of(unit, to, field="to")
     if not _dropped(unit, name, dead_too=False):
         return False
+    if unit.deliveries.forget_leases(name, rows=CUT) == CUT:
+        return False
     unit.consumers.move(name, target)
-    unit.deliveries.forget_leases(name)
     unit.deliveries.wake()
     return True
 
@@ -117,13 +118,12 @@ def cursor_of(unit: Unit, place: Place, *, field: str) -> int:
 
 
 def _dropped(unit: Unit, name: str, *, dead_too: bool) -> bool:
-    """Drop a cut of the outstanding rows, the highest first; say whether none is left.
+    """Drop a cut of the outstanding rows; say whether none is left.
 
-    Until then the cursor steps back over what was dropped: it would be read again, not skipped.
+    The cursor steps back over what was dropped: should nothing follow, it is read again, not skipped.
     """
     consumer = unit.consumers.lock(name)
-    dropped, lowest = unit.deliveries.drop_last(name, dead_too=dead_too, rows=CUT)
-    if dropped < CUT or lowest is None:
-        return True
-    unit.consumers.move(name, min(consumer.cursor, lowest - 1))
-    return False
+    dropped, lowest = unit.deliveries.drop(name, dead_too=dead_too, rows=CUT)
+    if lowest is not None:
+        unit.consumers.move(name, min(consumer.cursor, lowest - 1))
+    return dropped < CUT

@@ -25,11 +25,10 @@ _SCAN = re.compile(r"SCAN (?P<name>\w+)")
 _INDEX = re.compile(r"USING (?:COVERING )?INDEX (\w+)|USING (INTEGER PRIMARY KEY)")
 _STATES = {
     "receipts": ("applied", "applied", "applied", "waiting", "parked"),
-    "deliveries": ("leased", "waiting", "held", "dead"),
+    "deliveries": (*("leased", "waiting") * 4, "held", "dead"),
     "payments": ("{}",),
 }
 _FIXED: Mapping[str, Any] = {
-    "consumer": "shipping",
     "kind": "payment",
     "type": "midtrans.payment.settled",
     "status": "settled",
@@ -104,13 +103,18 @@ def _numbers(table: Table) -> range:
 
 
 def _row(table: Table, number: int) -> dict[str, Any]:
-    return {column.name: _value(table, column, number) for column in table.columns}
+    row = {column.name: _value(table, column, number) for column in table.columns}
+    if row.get("state") in ("held", "dead"):
+        row["due_at"] = None
+    return row
 
 
 def _value(table: Table, column: Column[Any], number: int) -> Any:
     name = column.name
     if name == "state":
         return _STATES[table.name][number % len(_STATES[table.name])]
+    if name == "consumer":
+        return ("shipping", "billing", "mail", "search")[number // 10 % 4]
     if name == "merchant":
         return "default" if number % 2 else "shop-b"
     if name in ("order_id", "transaction_id"):

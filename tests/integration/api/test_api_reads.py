@@ -13,6 +13,7 @@ from support.api import Api
 from service.api.app import create_api
 from service.api.context import ApiContext
 from service.api.notifications_openapi import notification_paths
+from service.db.payment_reads import PaymentReads, PaymentRow
 from service.db.store import Store
 from service.db.tables import confirmations, payments, receipts, transitions
 from service.db.unit import Unit
@@ -193,6 +194,21 @@ async def test_payments_are_listed_the_latest_change_first_page_by_page(api: Api
             break
         after = {"after": page["next"]}
     assert seen == ["e", "d", "c", "b", "a"]
+
+
+async def test_payments_of_several_merchants_are_one_list(api: Api) -> None:
+    for name, merchant in (("a", "m"), ("b", "n"), ("c", "m"), ("d", "other"), ("e", "n"), ("f", "m")):
+        add_payment(api, name, merchant=merchant)
+
+    def page(unit: Unit) -> tuple[list[PaymentRow], str | None]:
+        return PaymentReads(unit).page(merchants=("m", "n"), order_id=None, status=None, limit=2, after=after)
+
+    seen: list[str] = []
+    after: str | None = None
+    while not seen or after is not None:
+        rows, after = api.store.read(page)
+        seen += [row.transaction_id for row in rows]
+    assert seen == ["f", "e", "c", "b", "a"]
 
 
 @pytest.mark.parametrize(

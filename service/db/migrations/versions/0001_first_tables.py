@@ -122,8 +122,8 @@ def upgrade() -> None:
         "ix_deliveries_aside",
         "deliveries",
         ["consumer", "state", "position"],
-        sqlite_where=sa.text("due_at IS NULL"),
-        postgresql_where=sa.text("due_at IS NULL"),
+        sqlite_where=sa.text("state IN ('dead', 'discarded', 'held')"),
+        postgresql_where=sa.text("state IN ('dead', 'discarded', 'held')"),
     )
     op.create_index("ix_deliveries_consumer_batch", "deliveries", ["consumer", "batch"])
     op.create_index("ix_deliveries_due", "deliveries", ["consumer", "due_at"])
