@@ -63,6 +63,7 @@ class Service:
             queue_limit=configuration.receiving.queue_limit,
             on_broken=self._broken,
             on_commit=self._committed,
+            on_trouble=self._unavailable,
         )
         self._gateway = Gateway(
             self._merchants, clock=clock, connections=max(1, configuration.worker_threads)
@@ -179,6 +180,9 @@ class Service:
     def _committed(self, size: int, seconds: float) -> None:
         self.metrics.commit_size.observe(size)
         self.metrics.commit_seconds.observe(seconds)
+
+    def _unavailable(self, why: str) -> None:
+        self.alarms.sound("store_unavailable", merchant="*", why=why)
 
     def _broken(self, error: BaseException) -> None:
         self.alarms.sound("store_broken", merchant="*", why=str(error))

@@ -38,7 +38,8 @@ class Store:
     Futures fail with `StoreOverloaded` (more than *queue_limit* wait), `StoreUnavailable` (nothing was stored),
     `StoreBroken` (nothing will be stored again: *on_broken* is called once and should end the process), or with
     what the work itself raised, of which then nothing was kept. *on_commit* gets the size of each commit and its
-    seconds. The callbacks run on the writer's thread.
+    seconds, *on_trouble* why nothing can be stored just now: once, until a commit succeeds again. The callbacks
+    run on the writer's thread.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Store:
         queue_limit: int = 5000,
         on_broken: Callable[[BaseException], None] | None = None,
         on_commit: Callable[[int, float], None] | None = None,
+        on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         self._url = url
         self._clock = clock
@@ -60,6 +62,7 @@ class Store:
             queue_limit=queue_limit,
             on_broken=on_broken,
             on_commit=on_commit,
+            on_trouble=on_trouble,
         )
         self._epoch = ""
         self._probe_lock = threading.Lock()

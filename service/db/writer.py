@@ -38,8 +38,8 @@ _Item = TypeVar("_Item", Arrival, Task)
 class Writer:
     """The queue in front of the database's one writing connection, and the thread behind it.
 
-    *on_commit* gets the number of receipts and units of each commit and how long it took, in seconds. Both
-    callbacks run on the writer's thread.
+    *on_commit* gets the number of receipts and units of each commit and how long it took, in seconds; *on_trouble*
+    why nothing can be stored, once until a commit succeeds again. The callbacks run on the writer's thread.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Writer:
         queue_limit: int,
         on_broken: Callable[[BaseException], None] | None = None,
         on_commit: Callable[[int, float], None] | None = None,
+        on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         self.trouble: str | None = None  # why nothing could be stored of late; None after a commit
         self.broken: str | None = None  # why nothing will ever be stored again
@@ -59,6 +60,7 @@ class Writer:
         self._queue_limit = queue_limit
         self._on_broken = on_broken
         self._on_commit = on_commit
+        self._on_trouble = on_trouble
         self._changed = threading.Condition(threading.Lock())
         self._arrivals: deque[Arrival] = deque()
         self._tasks: deque[Task] = deque()
@@ -136,8 +138,9 @@ class Writer:
 
     def _stumble(self, batch: Batch, error: BaseException) -> None:
         """Leave no future waiting, whatever went wrong around the transaction, the logging included."""
-        self.trouble = describe(error)
+        before, self.trouble = self.trouble, describe(error)
         batch.all_fail(lambda: StoreUnavailable("the writer failed"))
+        self._turn_red(before)
         _say("error", "writer_failed", exc_info=error)
 
     def _take(self) -> Batch | None:
@@ -171,6 +174,7 @@ class Writer:
         if batch.tasks:
             with self._changed:
                 self._tasks.extendleft(reversed(batch.tasks))
+                batch.tasks = deque()  # whatever goes wrong from here on, they are not of this batch any more
         for topic, callback in tuple(self._listeners.values()):
             if topic in batch.topics:
                 self._call(callback)
@@ -192,6 +196,13 @@ class Writer:
         batch.all_fail(lambda: StoreUnavailable(f"nothing was stored: {reason}"))
         if reason != before:  # once, not with every notification that comes
             _say("error", "store_unavailable", reason=reason, exc_info=error if fault is Fault.OWN else None)
+        self._turn_red(before)
+
+    def _turn_red(self, before: str | None) -> None:
+        """Tell of trouble that begins; those who waited have their answers already."""
+        if before is None and self._on_trouble is not None:
+            tell, reason = self._on_trouble, self.trouble or ""
+            self._call(lambda: tell(reason))
 
     def _break(self, batch: Batch | None, error: BaseException) -> None:
         with self._changed:

@@ -261,6 +261,31 @@ def test_a_damaged_file_is_found_when_it_is_read_or_written(url: str, database: 
     store.close()
 
 
+def test_trouble_is_told_once_until_a_commit_succeeds(url: str) -> None:
+    told: list[str] = []
+
+    def tell(why: str) -> None:
+        told.append(why)
+        raise RuntimeError("whoever is told fails")
+
+    store = Store(url, clock=clock, on_trouble=tell)
+    disk = Disk(store)
+    store.start()
+    assert told == []
+    for codes in (
+        (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL),
+        (sqlite3.SQLITE_READONLY,),
+    ):
+        for code in codes:
+            disk.error = disk.fails(code)
+            with pytest.raises(StoreUnavailable):
+                store.write(touch).result(5)
+        disk.error = None
+        store.write(touch).result(5)
+    store.close()
+    assert len(told) == 2
+
+
 def test_trouble_is_logged_once_and_so_is_its_end(shaky: tuple[Store, Disk]) -> None:
     store, disk = shaky
     disk.error = disk.fails(sqlite3.SQLITE_FULL)

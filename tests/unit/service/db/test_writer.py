@@ -356,3 +356,25 @@ def test_even_a_bug_while_answering_leaves_no_future_waiting(
         with pytest.raises(StoreUnavailable):
             store.write(lambda _: None).result(5)
     store.write(lambda _: None).result(5)
+
+
+def test_what_was_put_back_for_the_next_commit_survives_a_bug_after_it(
+    store: Store, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bugs = [ZeroDivisionError()]
+
+    class Odd:
+        """Listeners whose reading fails once, right after the rest of a batch was put back."""
+
+        def values(self) -> Any:
+            if bugs and orders(store) != []:
+                raise bugs.pop()
+            return ()
+
+    with hold(store):
+        monkeypatch.setattr(batch, "UNITS_FOR_S", 0.0)  # each commit takes one and puts the others back
+        monkeypatch.setattr(store._writer, "_listeners", Odd())
+        futures = [store.write(add_order(str(number))) for number in range(5)]
+    assert [future.result(5) for future in futures] == ["0", "1", "2", "3", "4"]
+    assert bugs == []
+    assert orders(store) == list("01234")
