@@ -8,6 +8,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from django_midtrans import __version__
+from service import gauges
 from service.alarms import Alarms
 from service.api.app import create_api
 from service.api.auth import ensure_operator_token
@@ -15,18 +16,20 @@ from service.api.context import ApiContext
 from service.api.notifications import NotificationEndpoint
 from service.api.notifications_openapi import notification_paths
 from service.api.posted import App
+from service.db.engine import database_file
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
 from service.domain.position import parse_place
 from service.domain.records import Oddity, ReceiptState
 from service.flow import rewind
-from service.flow.confirm import Confirmer, Report
+from service.flow.apply import Report, Rules
+from service.flow.confirm import Confirmer
 from service.flow.edges import Clock
 from service.flow.receive import Receiver
 from service.flow.reconsider import take_in_refused
-from service.flow.revive import Reviver
 from service.gateway import Gateway
+from service.housekeeping import Housekeeper
 from service.metrics import Metrics
 from service.oddities import OddityRings
 from service.settings import Configuration
@@ -75,7 +78,7 @@ class Service:
                 gateway=self._gateway,
                 store=self.store,
                 alarm=self.alarms.sound,
-                waits=configuration.waits,
+                rules=Rules(waits=configuration.waits),
                 jitter=random.random,
                 on_report=self._confirmed,
             ),
@@ -85,6 +88,7 @@ class Service:
             alarm=self.alarms.sound,
             observe=self._observe,
         )
+        self._housekeeper = Housekeeper(self.store, configuration.keep, on_cut=self._cut)
         self._oddities = OddityRings(self.store, on_keep=self._odd)
         self.new_operator_token: str | None = None
         """The operator token that `start` made, to be shown once."""
@@ -103,6 +107,7 @@ class Service:
         self._make_consumers()
         take_in_refused(self.store, self._merchants)
         self.worker.start()
+        self._housekeeper.start()
         self._watch()
 
     def drain(self) -> None:
@@ -112,7 +117,8 @@ class Service:
     def stop(self, timeout_s: float | None = None) -> None:
         """End the questions under way as far as time allows, commit what waits, let go of the file."""
         left_s = self.configuration.shutdown_timeout_s if timeout_s is None else timeout_s
-        self.worker.stop(left_s / 2)
+        self._housekeeper.stop(left_s / 10)
+        self.worker.stop(left_s * 0.4)
         self._oddities.close()
         self.store.close(left_s / 2)
         self._gateway.close()
@@ -133,7 +139,6 @@ class Service:
                 self._merchants,
                 receipts=self.store,
                 oddities=self._oddities,
-                on_duplicate=Reviver(self.store),
             ),
             clock=clock,
             metrics=self.metrics,
@@ -149,6 +154,8 @@ class Service:
                 alarms=self.alarms,
                 operator_token=self.configuration.operator_token,
                 parts=self._parts,
+                merchants=self._merchants,
+                breakers=self.worker.breakers,
                 more_paths=notification_paths,
                 version=__version__,
             )
@@ -162,6 +169,12 @@ class Service:
     def _watch(self) -> None:
         self.metrics.writer_waiting.set_function(lambda: self.store.waiting)
         self.metrics.worker_up.set_function(lambda: float(self.worker.health().ok))
+        gauges.watch(
+            self.metrics,
+            self.store,
+            merchants=self._merchants,
+            database=database_file(self.configuration.database_url),
+        )
 
     def _observe(self, merchant: str, asked: Asked, *, seconds: float) -> None:
         self.metrics.questions.labels(merchant, asked.value).inc()
@@ -176,6 +189,9 @@ class Service:
 
     def _odd(self, oddity: Oddity) -> None:
         self.metrics.oddities.labels(oddity.merchant, oddity.reason).inc()
+
+    def _cut(self, table: str, rows: int) -> None:
+        self.metrics.pruned.labels(table).inc(rows)
 
     def _committed(self, size: int, seconds: float) -> None:
         self.metrics.commit_size.observe(size)

@@ -12,10 +12,12 @@ ServiceError
 │   ├── StoreOverloaded         retry: too much is waiting for the writer
 │   ├── StoreUnavailable        retry: nothing was stored (disk full, read-only, locked, shut down)
 │   └── StoreBroken             give up: the file cannot be trusted any more; the process exits
-├── ClaimLost                   give up: someone else asked, or the payment moved; the answer is thrown away
+├── ClaimLost                   give up: someone else holds the claim; the answer is thrown away
+│   └── PaymentMoved            retry: the payment changed while Midtrans was asked; it is asked anew
 ├── NotFound                    repair: there is no such thing; carries what was looked for
 ├── Conflict                    repair: the request contradicts what is there
 ├── RequestInvalid              repair: the request cannot be used; says the field and how to mend it
+│   └── CountMoved              retry: another number than expected matches now; says which
 ├── PositionGone                repair: a position of another epoch; says how to go on
 ├── Unauthenticated             repair: no token, or one that is unknown or revoked
 └── Forbidden                   repair: the token's role does not allow it
@@ -95,7 +97,15 @@ class StoreBroken(StoreError):
 
 
 class ClaimLost(ServiceError):
-    """The claim's fence or the payment's version moved while Midtrans was asked."""
+    """Somebody else holds the claim by now."""
+
+
+class PaymentMoved(ClaimLost):
+    """The payment is not what it was when its order was claimed."""
+
+    def __init__(self, transaction_id: str) -> None:
+        self.transaction_id = transaction_id
+        super().__init__(f"payment {transaction_id!r} moved while Midtrans was asked")
 
 
 class NotFound(ServiceError):
@@ -109,6 +119,17 @@ class NotFound(ServiceError):
 
 class Conflict(ServiceError):
     """The request contradicts what is there."""
+
+
+class CountMoved(Conflict):
+    """What a filter matches is not the number that the caller expected; nothing was changed."""
+
+    def __init__(self, expected: int, matching: int) -> None:
+        self.expected = expected
+        self.matching = matching
+        super().__init__(
+            f"{matching} match now, not {expected}: nothing was changed; look again, then send count {matching}"
+        )
 
 
 class RequestInvalid(ServiceError):

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from django_midtrans.client import Answer, MidtransClient
+from django_midtrans.client import Answer, MidtransClient, Timeouts
 from django_midtrans.exceptions import (
     MidtransAPIError,
     MidtransAuthenticationError,
@@ -21,6 +21,8 @@ from service.domain.merchant import Merchant
 from service.errors import CannotBeAsked, GatewayRefused, GatewayUnavailable
 
 Clock = Callable[[], datetime]
+TIMEOUTS = Timeouts(connect_s=5.0, read_s=15.0, write_s=5.0, pool_s=5.0)
+"""Seconds of each step of a question, 30 in all: a claim's lease (worker.LEASE) must outlast two."""
 MAKES_BREAKER_TRIP = 500
 NOT_FOUND = 404
 
@@ -36,7 +38,6 @@ class MerchantGateway:
         merchant: Merchant,
         *,
         clock: Clock,
-        timeout_s: float,
         connections: int,
     ) -> None:
         self._merchant = merchant
@@ -47,7 +48,7 @@ class MerchantGateway:
                 key,
                 merchant.is_production,
                 base_url=merchant.base_url or _host(is_production=merchant.is_production),
-                timeout=timeout_s,
+                timeout=TIMEOUTS,
                 retries=0,
                 max_connections=connections,
                 on_answer=self._keep,
@@ -118,11 +119,10 @@ class Gateway:
         merchants: Mapping[str, Merchant],
         *,
         clock: Clock,
-        timeout_s: float = 15.0,
         connections: int = 16,
     ) -> None:
         self._gateways = {
-            name: MerchantGateway(merchant, clock=clock, timeout_s=timeout_s, connections=connections)
+            name: MerchantGateway(merchant, clock=clock, connections=connections)
             for name, merchant in merchants.items()
         }
 

@@ -1,13 +1,12 @@
 """The threads that confirm: one dispatcher claims what is due, several workers ask. None of them dies silently."""
 
-import contextlib
 import os
 import queue
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +14,11 @@ from typing import Protocol
 
 import structlog
 
+from service.db.claims import CUT
 from service.db.store import Store
 from service.db.unit import Topic, Unit
 from service.domain.limits import Limits
-from service.domain.merchant import Merchant
+from service.domain.merchant import Merchant, by_name
 from service.domain.pace import Asked, Pace, Pause
 from service.domain.records import Claim, MerchantState
 from service.errors import StoreError
@@ -26,8 +26,8 @@ from service.flow.confirm import Answered, Confirmer
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=60)
-"""Longer than two questions at their timeouts; a dead process's work is taken over after it."""
+LEASE = timedelta(seconds=120)
+"""Twice the longest that two questions take by the gateway's timeouts; a dead machine's work is taken over after it."""
 LONGEST_WAIT_S = 1.0
 SHORTEST_WAIT_S = 0.02
 
@@ -43,6 +43,7 @@ class WorkerHealth:
 @dataclass(frozen=True, slots=True)
 class _Job:
     claim: Claim
+    taken_s: float
     repeat: bool
     probe: bool
 
@@ -71,7 +72,7 @@ class Worker:
     ) -> None:
         self._store = store
         self._confirmer = confirmer
-        self._merchants = {merchant.name: merchant for merchant in merchants}
+        self._merchants = by_name(merchants)
         self._limits = limits
         self._threads_wanted = threads
         self._alarm = alarm
@@ -82,6 +83,7 @@ class Worker:
         self._lock = threading.Lock()  # of the paces: dispatcher and workers both note what happens
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._busy = 0
+        self._turn = list(self._merchants)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -126,9 +128,19 @@ class Worker:
                 for name, pace in self._paces.items()
                 if pace.pause or pace.breaker_state(now_s) != "closed"
             }
-        if self._threads_wanted and now_s - self._turned_at > 10 * LONGEST_WAIT_S:
+        if any(not thread.is_alive() for thread in self._threads) and not self._stopping.is_set():
+            problems["*"] = "a thread has died"
+        elif self._threads and now_s - self._turned_at > 10 * LONGEST_WAIT_S:
             problems["*"] = "the dispatcher stands still"
         return WorkerHealth(not problems, problems)
+
+    def breakers(self) -> dict[str, str]:
+        """Say of each merchant that is asked about whether questions pass; nothing without threads."""
+        if not self._threads_wanted:
+            return {}
+        now_s = self._monotonic()
+        with self._lock:
+            return {name: pace.breaker_state(now_s).value for name, pace in self._paces.items()}
 
     # -- the dispatcher
 
@@ -148,26 +160,29 @@ class Worker:
                 self._wake.wait(wait_s)
 
     def _take_all(self) -> int:
-        """Claim what there is room for; return how much that was."""
-        taken = 0
-        for merchant in self._merchants:
-            with self._lock:
-                probe = self._paces[merchant].may_probe(self._monotonic())
-            if probe:
-                taken += self._take(merchant, 1, repeat=False, probe=True)
-                continue
-            for repeat in (False, True):
-                with self._lock:
-                    room = self._paces[merchant].room(self._monotonic(), repeat=repeat)
-                room = min(room, 2 * self._threads_wanted - self._busy)
-                if room > 0:
-                    taken += self._take(merchant, room, repeat=repeat, probe=False)
+        """Claim what there is room for; return how much that was. No merchant is always the first."""
+        self._turn = [*self._turn[1:], *self._turn[:1]]
+        taken = sum(self._take_of(merchant) for merchant in self._turn)
         return taken or self._take_checks()  # notifications go first
+
+    def _take_of(self, merchant: str) -> int:
+        with self._lock:
+            probe = self._paces[merchant].may_probe(self._monotonic())
+        if probe:
+            return self._take(merchant, 1, repeat=False, probe=True)
+        taken = 0
+        for repeat in (False, True):
+            with self._lock:
+                room = self._paces[merchant].room(self._monotonic(), repeat=repeat)
+            room = min(room, 2 * self._threads_wanted - self._busy)
+            if room > 0:
+                taken += self._take(merchant, room, repeat=repeat, probe=False)
+        return taken
 
     def _take_checks(self) -> int:
         """Claim what reconcile is to ask about."""
         taken = 0
-        for merchant in self._merchants:
+        for merchant in self._turn:
             with self._lock:
                 room = self._paces[merchant].room(self._monotonic())
             room = min(room, self._threads_wanted - self._busy)
@@ -188,7 +203,7 @@ class Worker:
         claims = self._store.write(
             lambda unit: unit.claims.take(
                 owner=self._owner,
-                merchants=(merchant,),
+                merchant=merchant,
                 limit=room,
                 leased_until=unit.now + LEASE,
                 repeat=repeat,
@@ -202,48 +217,61 @@ class Worker:
             with self._lock:
                 self._busy += 1
                 self._paces[claim.merchant].started(self._monotonic(), repeat=repeat)
-            self._jobs.put(_Job(claim, repeat, probe))
+            self._jobs.put(_Job(claim, self._monotonic(), repeat, probe))
         return len(claims)
 
     def _wait_s(self) -> float:
         """Return how long nothing needs the dispatcher, unless it is woken."""
         if self._busy >= 2 * self._threads_wanted:
             return LONGEST_WAIT_S
-        wait_s = self._store.read(self._due_in_s)
+        wait_s = self._store.read(lambda unit: min(self._waits_s(unit), default=LONGEST_WAIT_S))
         return min(LONGEST_WAIT_S, max(SHORTEST_WAIT_S, wait_s))
 
-    def _due_in_s(self, unit: Unit) -> float:
-        merchants = self._merchants.keys()
-        moments = (unit.claims.next_due_at(merchants), unit.checks.next_due_at(merchants))
-        waits_s = [(moment - unit.now).total_seconds() for moment in moments if moment is not None]
-        return min(waits_s, default=LONGEST_WAIT_S)
+    def _waits_s(self, unit: Unit) -> Iterator[float]:
+        """Return when something is due and may be asked: a full or paused account wakes nobody before its time."""
+        now_s = self._monotonic()
+        for merchant in self._merchants:
+            with self._lock:
+                pace = self._paces[merchant]
+                may_s = pace.wait_s(now_s)
+                repeats_may_s = pace.wait_s(now_s, repeat=True)
+            dues = (
+                (unit.claims.next_due_at(merchant, repeat=False), may_s),
+                (unit.claims.next_due_at(merchant, repeat=True), repeats_may_s),
+                (unit.checks.next_due_at(merchant), may_s),
+            )
+            for due_at, wait_s in dues:
+                if due_at is not None:
+                    yield max(wait_s, (due_at - unit.now).total_seconds())
 
     # -- the workers
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if self._stopping.is_set():
-                self._leave(job)
-                continue
+            answered = Answered(Asked.LOST, 0)
             began_s = self._monotonic()
-            answered = self._confirm(job)
-            self._observe(job.claim.merchant, answered.asked, seconds=self._monotonic() - began_s)
-            self._ended(job, answered)
+            try:
+                answered = self._do(job, began_s)
+            except Exception:
+                log.exception("confirming_failed", order_id=job.claim.order_id)
+            try:
+                self._ended(job, answered)
+                self._observe(job.claim.merchant, answered.asked, seconds=self._monotonic() - began_s)
+            except Exception:
+                log.exception("confirming_failed", order_id=job.claim.order_id)
 
-    def _confirm(self, job: _Job) -> Answered:
+    def _do(self, job: _Job, now_s: float) -> Answered:
+        if self._stopping.is_set() or now_s - job.taken_s > LEASE.total_seconds() / 2:
+            self._confirmer.give_back(job.claim)  # too late to be sure that nobody else asks meanwhile
+            return Answered(Asked.LOST, 0)
         try:
             return self._confirmer.confirm(job.claim, probe=job.probe)
         except StoreError as error:  # the claim's time runs out and it is taken again
             log.warning("confirming_failed", order_id=job.claim.order_id, why=str(error))
         except Exception:
             log.exception("confirming_failed", order_id=job.claim.order_id)
-            with contextlib.suppress(Exception):
-                self._confirmer.fail(job.claim, "a fault of this service, see its log")
+            self._confirmer.fail(job.claim, "a fault of this service, see its log")
         return Answered(Asked.LOST)
-
-    def _leave(self, job: _Job) -> None:
-        with contextlib.suppress(StoreError):
-            self._store.write(lambda unit: unit.claims.give_back(job.claim)).result()
 
     def _ended(self, job: _Job, answered: Answered) -> None:
         merchant = job.claim.merchant
@@ -256,6 +284,7 @@ class Worker:
                 order_id=job.claim.order_id,
                 questions=answered.questions,
                 now_s=self._monotonic(),
+                repeat=job.repeat,
                 notified=job.claim.check is None,
             )
             pause, confirmed = pace.pause, pace.confirmed
@@ -273,12 +302,10 @@ class Worker:
             merchant, self._merchants[merchant].access_fingerprint, confirmed, pause.value if pause else None
         )
 
-        def keep(unit: Unit) -> None:
-            unit.merchants.put(state)
-            if pause is None and before is not None:
-                unit.claims.hurry(merchant)
-
-        self._store.write(keep).add_done_callback(_log_failure)
+        self._store.write(lambda unit: unit.merchants.put(state)).add_done_callback(_log_failure)
+        if pause is None and before is not None:
+            while self._store.write(lambda unit: unit.claims.hurry(merchant)).result() == CUT:
+                pass
 
     def _begin(self, unit: Unit) -> dict[str, MerchantState]:
         host, _, _ = self._owner.partition(":")

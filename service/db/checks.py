@@ -1,10 +1,9 @@
 """Checks: what reconcile is to ask about, and when. One row a payment, or an order of which nothing was heard."""
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
 from service.db.tables import checks, claims, receipts
 from service.domain.records import Cause, Check, Claim, ReceiptState
@@ -54,6 +53,14 @@ class Checks:
                 },
             )
 
+    def planned_at(self, merchant: str, order_id: str) -> datetime | None:
+        """Return when the order is asked about next although nobody notified it; None: it is not."""
+        query = select(func.min(checks.c.due_at)).where(
+            checks.c.merchant == merchant, checks.c.order_id == order_id
+        )
+        moment: datetime | None = self._connection.execute(query).scalar()
+        return moment
+
     def any_due(self, merchant: str) -> bool:
         """Say whether `take` may find anything: cheap, and asked outside the writer."""
         query = select(checks.c.due_at).where(
@@ -61,11 +68,11 @@ class Checks:
         )
         return self._connection.execute(query.limit(1)).first() is not None
 
-    def next_due_at(self, merchants: Collection[str]) -> datetime | None:
-        """Return when the next check of *merchants* is due."""
+    def next_due_at(self, merchant: str) -> datetime | None:
+        """Return when the next check of *merchant* is due."""
         query = (
             select(checks.c.due_at)
-            .where(checks.c.merchant.in_(merchants), ~_HAS_OPEN_RECEIPTS)
+            .where(checks.c.merchant == merchant, ~_HAS_OPEN_RECEIPTS)
             .order_by(checks.c.due_at)
             .limit(1)
         )
@@ -99,9 +106,9 @@ class Checks:
     def _claim(self, due: list[Check], owner: str, leased_until: datetime) -> list[Claim]:
         if not due:
             return []
-        fences = self._unit.claims.make(
-            [(check.merchant, check.order_id) for check in due], owner, leased_until
-        )
+        merchant = due[0].merchant
+        orders = [check.order_id for check in due]
+        fences = self._unit.claims.make(merchant, orders, owner, leased_until)
         for check in due:  # not due again before the claim's time is over
             self._connection.execute(
                 update(checks)
@@ -112,18 +119,17 @@ class Checks:
                 )
                 .values(due_at=leased_until)
             )
-        known = self._unit.payments.get_many(
-            [(check.merchant, check.transaction_id) for check in due if check.transaction_id]
-        )
+        transactions = [check.transaction_id for check in due if check.transaction_id]
+        known = self._unit.payments.get_many(merchant, transactions)
         return [
             Claim(
-                fence=fences[check.merchant, check.order_id],
+                fence=fences[check.order_id],
                 merchant=check.merchant,
                 order_id=check.order_id,
                 transaction_id=check.transaction_id,
                 receipts=(),
                 leased_until=leased_until,
-                payment=known.get((check.merchant, check.transaction_id or "")),
+                payment=known.get(check.transaction_id or ""),
                 cause=Cause.RECONCILE,
                 check=check,
             )

@@ -1,28 +1,43 @@
-"""Claims: the right to ask about one order, with a fence; and what a claim's answer makes of its receipts."""
+"""Claims: the right to ask about one order, with a fence; and what a claim's answer makes of its receipts.
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+Each query names one merchant: SQLite searches no index for pairs of columns in a list.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from sqlalchemy import Row, and_, bindparam, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
-from service.db.tables import bodies, claims, expectations, payments, receipts
+from service.db.tables import bodies, claims, expectations, receipts
 from service.db.topic import Topic
 from service.domain.confirmation import ReceiptStep
-from service.domain.records import Claim, ClaimedReceipt, ReceiptState
+from service.domain.records import Claim, ClaimedReceipt, PaymentRecord, ReceiptState
 from service.errors import ClaimLost
 
 if TYPE_CHECKING:
     from service.db.unit import Unit
 
-Order = tuple[str, str]
-"""(merchant, order_id)"""
-
-_WAITING = ReceiptState.WAITING.value
 MOST_RECEIPTS = 100
-"""Of one claim. A genuine body can be altered without end: more would fill memory and hold the writer."""
-MOST_MOVED = 1000
-"""Receipts that one `take` moves to the lane of repeats."""
+"""Of one claim; the next one answers the rest. A genuine body can be altered without end: more would fill memory."""
+MOST_RIVALS = 5
+CUT = 500
+"""Rows that one unit of work changes at most, so that the writer is soon free again."""
+
+_WAITING: ColumnElement[str] = literal_column(f"'{ReceiptState.WAITING.value}'")
+"""Written out, so that partial indexes apply without a look at bound values."""
 
 
 class Claims:
@@ -36,65 +51,70 @@ class Claims:
         self,
         *,
         owner: str,
-        merchants: Collection[str],
+        merchant: str,
         limit: int,
         leased_until: datetime,
         repeat: bool,
         at_once: bool = False,
     ) -> list[Claim]:
-        """Claim up to *limit* orders whose receipts are due, the longest due first.
+        """Claim up to *limit* orders of *merchant* whose receipts are due, the longest due first.
 
-        Each claim holds the open receipts of one transaction of its order, at most `MOST_RECEIPTS`, those due
-        first; what arrives later is not in it.
+        Each claim holds open receipts of one transaction of its order; what arrives later is not in it.
         *at_once* takes what is not due yet too, of either lane: a paused account is probed so.
         """
-        due = self._due(merchants, limit, repeat=repeat, at_once=at_once)
-        if not repeat and not at_once and due:
-            due = self._without_further_unproven(due) or self._without_further_unproven(
-                self._due(merchants, limit, repeat=repeat, at_once=at_once)
-            )
+        due = self._due(merchant, limit, repeat=repeat, at_once=at_once)
+        known = self._known(merchant, due)
+        if due and not repeat and not at_once:
+            due = self._without_further_unproven(merchant, due, known)
+            if not due:  # what was moved stood before others
+                due = self._due(merchant, limit, repeat=repeat, at_once=at_once)
+                known = self._known(merchant, due)
+                due = self._without_further_unproven(merchant, due, known)
         if not due:
             return []
-        fences = self.make(due.keys(), owner, leased_until)
-        rows = self._open_receipts(due)
-        self._mark(rows, fences, leased_until)
-        return self._claims(due, fences, rows, leased_until)
-
-    def make(self, orders: Collection[Order], owner: str, leased_until: datetime) -> dict[Order, int]:
-        """Claim *orders*, none of which is claimed by a living process; return their fences."""
-        self._connection.execute(
-            delete(claims).where(
-                tuple_(claims.c.merchant, claims.c.order_id).in_(orders),
-                claims.c.leased_until <= self._unit.now,
+        fences = self.make(merchant, due.keys(), owner, leased_until)
+        expected = self._expected(merchant, due.keys())
+        return [
+            Claim(
+                fence=fences[order_id],
+                merchant=merchant,
+                order_id=order_id,
+                transaction_id=row.transaction_id,
+                receipts=self._mark(self._open_receipts(merchant, row), fences[order_id], leased_until),
+                leased_until=leased_until,
+                payment=known.get(row.transaction_id),
+                expected_transaction=expected.get(order_id),
             )
-        )
+            for order_id, row in due.items()
+        ]
+
+    def make(
+        self, merchant: str, orders: Collection[str], owner: str, leased_until: datetime
+    ) -> dict[str, int]:
+        """Claim *orders*, none of which is claimed by a living process; return their fences."""
+        which = {"b_merchant": merchant, "b_orders": list(orders), "b_now": self._unit.now}
+        self._connection.execute(_DROP_ENDED, which)
         made = self._connection.execute(
-            insert(claims).returning(claims.c.merchant, claims.c.order_id, claims.c.fence),
+            _MAKE,
             [
                 {"merchant": merchant, "order_id": order_id, "owner": owner, "leased_until": leased_until}
-                for merchant, order_id in orders
+                for order_id in orders
             ],
         )
-        return {(row.merchant, row.order_id): row.fence for row in made}
+        return {row.order_id: row.fence for row in made}
 
     def any_due(self, merchant: str, *, repeat: bool, at_once: bool = False) -> bool:
         """Say whether `take` may find anything: cheap, and asked outside the writer."""
-        query = select(receipts.c.id).where(
-            receipts.c.state == _WAITING,
-            *((receipts.c.repeat.is_(repeat), receipts.c.due_at <= self._unit.now) if not at_once else ()),
-            receipts.c.merchant == merchant,
-        )
-        return self._connection.execute(query.limit(1)).first() is not None
+        if at_once:
+            return self.next_due_at(merchant) is not None
+        due_at = self._first_due_at(merchant, repeat=repeat)
+        return due_at is not None and due_at <= self._unit.now
 
-    def next_due_at(self, merchants: Collection[str]) -> datetime | None:
-        """Return when the next receipt of *merchants* is due."""
-        query = select(func.min(receipts.c.due_at)).where(
-            receipts.c.state == _WAITING,
-            receipts.c.repeat.in_((False, True)),
-            receipts.c.merchant.in_(merchants),
-        )
-        moment: datetime | None = self._connection.execute(query).scalar()
-        return moment
+    def next_due_at(self, merchant: str, *, repeat: bool | None = None) -> datetime | None:
+        """Return when the next receipt of *merchant* is due, in one lane or in either."""
+        lanes = (False, True) if repeat is None else (repeat,)
+        moments = [self._first_due_at(merchant, repeat=lane) for lane in lanes]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def check(self, claim: Claim) -> None:
         """Raise ClaimLost unless *claim* still holds its order."""
@@ -108,12 +128,13 @@ class Claims:
         self._connection.execute(_FREE, {"b_fence": claim.fence})
 
     def give_back(self, claim: Claim) -> None:
-        """Free the order without an answer: its receipts are due at once."""
-        self._connection.execute(
-            update(receipts)
-            .where(receipts.c.fence == claim.fence, receipts.c.state == _WAITING)
-            .values(due_at=self._unit.now, fence=None)
-        )
+        """Free the order without an answer: its receipts are due at once. Nothing happens if it was taken over."""
+        if claim.receipts:
+            rows = [
+                {"b_id": receipt.id, "b_fence": claim.fence, "b_due_at": self._unit.now}
+                for receipt in claim.receipts
+            ]
+            self._connection.execute(_GIVE_BACK, rows)
         self._connection.execute(_FREE, {"b_fence": claim.fence})
 
     def owners(self) -> list[str]:
@@ -122,187 +143,129 @@ class Claims:
 
     def free(self, owner: str) -> None:
         """Free the orders that *owner*, who is gone, had claimed."""
-        held = select(claims.c.fence).where(claims.c.owner == owner)
-        self._connection.execute(
-            update(receipts)
-            .where(receipts.c.state == _WAITING, receipts.c.fence.in_(held))
-            .values(due_at=self._unit.now, fence=None)
-        )
-        self._connection.execute(delete(claims).where(claims.c.owner == owner))
+        held = self._connection.execute(select(claims).where(claims.c.owner == owner)).all()
+        for claim in held:
+            self._connection.execute(
+                update(receipts)
+                .where(
+                    receipts.c.state == _WAITING,
+                    receipts.c.merchant == claim.merchant,
+                    receipts.c.order_id == claim.order_id,
+                    receipts.c.fence == claim.fence,
+                )
+                .values(due_at=self._unit.now, fence=None)
+            )
+            self._connection.execute(_FREE, {"b_fence": claim.fence})
 
-    def hurry(self, merchant: str) -> None:
-        """Make what waits of *merchant* due at once: its account answers again."""
-        self._connection.execute(
-            update(receipts)
+    def hurry(self, merchant: str) -> int:
+        """Make what waits of *merchant* due at once, `CUT` receipts at most; return how many.
+
+        Its account answers again. To be called until it returns less than `CUT`.
+        """
+        later = (
+            select(receipts.c.id)
             .where(
                 receipts.c.state == _WAITING,
                 receipts.c.merchant == merchant,
-                receipts.c.fence.is_(None),
+                receipts.c.repeat.in_((False, True)),
                 receipts.c.due_at > self._unit.now,
+                receipts.c.fence.is_(None),
             )
-            .values(due_at=self._unit.now)
+            .limit(CUT)
         )
+        hurried = self._connection.execute(
+            update(receipts).where(receipts.c.id.in_(later)).values(due_at=self._unit.now)
+        ).rowcount
         self._unit.announce(Topic.RECEIPTS)
+        return hurried
 
-    def rivals(self, merchant: str, transaction_id: str, order_id: str, first: Any) -> tuple[str, ...]:
-        """Return other orders whose open receipts claimed the transaction before receipt *first* arrived."""
-        query = (
-            select(receipts.c.order_id)
-            .distinct()
-            .where(
-                receipts.c.state == _WAITING,
-                receipts.c.merchant == merchant,
-                receipts.c.transaction_id == transaction_id,
-                receipts.c.order_id != order_id,
-                receipts.c.id < first,
-            )
-        )
-        return tuple(self._connection.execute(query).scalars())
+    def rivals(self, merchant: str, transaction_id: str, order_id: str, first: UUID) -> tuple[str, ...]:
+        """Return some other orders whose open receipts claimed the transaction before receipt *first* arrived."""
+        which = {
+            "b_merchant": merchant,
+            "b_transaction_id": transaction_id,
+            "b_order_id": order_id,
+            "b_first": first,
+        }
+        return tuple(dict.fromkeys(self._connection.execute(_RIVALS, which).scalars()))
 
-    def _due(
-        self, merchants: Collection[str], limit: int, *, repeat: bool, at_once: bool
-    ) -> dict[Order, str | None]:
-        """Return the orders to claim, each with the transaction to ask about."""
-        asked_now = exists().where(
-            claims.c.merchant == receipts.c.merchant,
-            claims.c.order_id == receipts.c.order_id,
-            claims.c.leased_until > self._unit.now,
-        )
-        query = (
-            select(receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id)
-            .where(
-                receipts.c.state == _WAITING,
-                *(
-                    (receipts.c.repeat.is_(repeat), receipts.c.due_at <= self._unit.now)
-                    if not at_once
-                    else ()
-                ),
-                receipts.c.merchant.in_(merchants),
-                ~asked_now,
-            )
-            .order_by(receipts.c.due_at)
-            .limit(limit)
-        )
-        due: dict[Order, str | None] = {}
-        for row in self._connection.execute(query):
-            due.setdefault((row.merchant, row.order_id), row.transaction_id)
-        return due
+    def _first_due_at(self, merchant: str, *, repeat: bool) -> datetime | None:
+        moment: datetime | None = self._connection.execute(
+            _FIRST_DUE, {"b_merchant": merchant, "b_repeat": repeat}
+        ).scalar()
+        return moment
 
-    def _without_further_unproven(self, due: dict[Order, str | None]) -> dict[Order, str | None]:
-        """Move claims on a further transaction of an order, unproven so far, to the lane of repeats.
+    def _due(self, merchant: str, limit: int, *, repeat: bool, at_once: bool) -> dict[str, Row[Any]]:
+        """Return the orders to claim, each with the receipt that is due the longest."""
+        lanes = (False, True) if at_once else (repeat,)
+        due: dict[str, Row[Any]] = {}
+        for lane in lanes:
+            which = {
+                "b_merchant": merchant,
+                "b_repeat": lane,
+                "b_now": self._unit.now,
+                "b_limit": limit,
+            }
+            for row in self._connection.execute(_ANY if at_once else _DUE, which):
+                due.setdefault(row.order_id, row)
+        return dict(list(due.items())[:limit])
+
+    def _known(self, merchant: str, due: Mapping[str, Row[Any]]) -> dict[str, PaymentRecord]:
+        transactions = [row.transaction_id for row in due.values() if row.transaction_id]
+        return self._unit.payments.get_many(merchant, transactions)
+
+    def _without_further_unproven(
+        self, merchant: str, due: Mapping[str, Row[Any]], known: Mapping[str, PaymentRecord]
+    ) -> dict[str, Row[Any]]:
+        """Move what names a further transaction of an order, unproven so far, to the lane of repeats.
 
         One genuine body lets anyone name any number of transactions under its order; the first one and known
-        payments are asked about at full speed. All that the orders hold is moved at once, so that it does not
+        payments are asked about at full speed. All that the order holds is moved at once, so that it does not
         stand before the others.
         """
-        if not due:
-            return due
-        earliest = (
-            select(func.min(receipts.c.id).label("id"))
-            .where(
-                tuple_(receipts.c.merchant, receipts.c.order_id).in_(due.keys()),
-                receipts.c.transaction_id.is_not(None),
-            )
-            .group_by(receipts.c.merchant, receipts.c.order_id)
-            .subquery()
-        )
-        first = receipts.alias()
-        query = (
-            select(receipts.c.id, receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id)
-            .join(
-                first,
-                and_(first.c.merchant == receipts.c.merchant, first.c.order_id == receipts.c.order_id),
-            )
-            .join(earliest, earliest.c.id == first.c.id)
-            .where(
-                receipts.c.state == _WAITING,
-                receipts.c.repeat.is_(False),
-                receipts.c.due_at <= self._unit.now,
-                tuple_(receipts.c.merchant, receipts.c.order_id).in_(due.keys()),
-                receipts.c.transaction_id != first.c.transaction_id,
-                ~exists().where(
-                    payments.c.merchant == receipts.c.merchant,
-                    payments.c.transaction_id == receipts.c.transaction_id,
-                    payments.c.order_id == receipts.c.order_id,
-                ),
-            )
-            .order_by(receipts.c.due_at)
-            .limit(MOST_MOVED)
-        )
-        rows = self._connection.execute(query).all()
-        if rows:
-            self._connection.execute(_REPEAT, [{"b_id": row.id} for row in rows])
-        further = {(row.merchant, row.order_id, row.transaction_id) for row in rows}
-        return {order: asked for order, asked in due.items() if (*order, asked) not in further}
+        kept: dict[str, Row[Any]] = {}
+        for order_id, row in due.items():
+            payment = known.get(row.transaction_id)
+            first = self._first_transaction(merchant, order_id)
+            if row.transaction_id in (None, first) or (payment and payment.order_id == order_id):
+                kept[order_id] = row
+            else:
+                proven = self._unit.payments.of_order(merchant, order_id)
+                self._move_to_repeats(merchant, order_id, [*proven, first or ""])
+        return kept
 
-    def _open_receipts(self, due: Mapping[Order, str | None]) -> dict[Order, list[Row[Any]]]:
-        pair = (receipts.c.merchant, receipts.c.order_id)
-        named = func.coalesce(receipts.c.transaction_id, "")
-        place = func.row_number().over(partition_by=(*pair, named), order_by=receipts.c.due_at)
-        open_ones = (
-            select(receipts.c.id, place.label("place"))
-            .where(
-                receipts.c.state == _WAITING,
-                tuple_(*pair).in_(due.keys()),
-                named.in_({asked or "" for asked in due.values()}),
-            )
-            .subquery()
-        )
-        query = (
-            select(receipts, bodies.c.raw)
-            .join(bodies, bodies.c.receipt_id == receipts.c.id)
-            .join(open_ones, open_ones.c.id == receipts.c.id)
-            .where(open_ones.c.place <= MOST_RECEIPTS)
-            .order_by(receipts.c.id)
-        )
-        found: dict[Order, list[Row[Any]]] = {order: [] for order in due}
-        for row in self._connection.execute(query):
-            order = (row.merchant, row.order_id)
-            if row.transaction_id == due[order]:
-                found[order].append(row)
-        return found
+    def _first_transaction(self, merchant: str, order_id: str) -> str | None:
+        first: str | None = self._connection.execute(
+            _FIRST_TRANSACTION, {"b_merchant": merchant, "b_order_id": order_id}
+        ).scalar()
+        return first
+
+    def _move_to_repeats(self, merchant: str, order_id: str, all_but: Sequence[str]) -> None:
+        which = {
+            "b_merchant": merchant,
+            "b_order_id": order_id,
+            "b_repeat": False,
+            "b_not": list(all_but),
+        }
+        self._connection.execute(_TO_REPEATS, which)
+
+    def _open_receipts(self, merchant: str, row: Row[Any]) -> list[Row[Any]]:
+        which = {"b_merchant": merchant, "b_order_id": row.order_id}
+        if row.transaction_id is None:
+            return list(self._connection.execute(_OPEN_WITHOUT_TRANSACTION, which))
+        return list(self._connection.execute(_OPEN, which | {"b_transaction_id": row.transaction_id}))
 
     def _mark(
-        self, rows: Mapping[Order, list[Row[Any]]], fences: Mapping[Order, int], leased_until: datetime
-    ) -> None:
+        self, rows: Sequence[Row[Any]], fence: int, leased_until: datetime
+    ) -> tuple[ClaimedReceipt, ...]:
         """Note who will answer; not due again before the claim's time is over."""
-        marks = [
-            {"b_id": row.id, "b_fence": fences[order], "b_due_at": leased_until}
-            for order, found in rows.items()
-            for row in found
-        ]
+        marks = [{"b_id": row.id, "b_fence": fence, "b_due_at": leased_until} for row in rows]
         self._connection.execute(_MARK, marks)
+        return tuple(map(_claimed_receipt, rows))
 
-    def _claims(
-        self,
-        due: Mapping[Order, str | None],
-        fences: Mapping[Order, int],
-        rows: Mapping[Order, list[Row[Any]]],
-        leased_until: datetime,
-    ) -> list[Claim]:
-        known = self._unit.payments.get_many(
-            [(merchant, transaction_id) for (merchant, _), transaction_id in due.items() if transaction_id]
-        )
-        expected = self._expected(due)
-        return [
-            Claim(
-                fence=fences[order],
-                merchant=order[0],
-                order_id=order[1],
-                transaction_id=transaction_id,
-                receipts=tuple(map(_claimed_receipt, rows[order])),
-                leased_until=leased_until,
-                payment=known.get((order[0], transaction_id or "")),
-                expected_transaction=expected.get(order),
-            )
-            for order, transaction_id in due.items()
-        ]
-
-    def _expected(self, due: Iterable[Order]) -> dict[Order, str | None]:
-        query = select(expectations.c.merchant, expectations.c.order_id, expectations.c.transaction_id).where(
-            tuple_(expectations.c.merchant, expectations.c.order_id).in_(list(due))
-        )
-        return {(row.merchant, row.order_id): row.transaction_id for row in self._connection.execute(query)}
+    def _expected(self, merchant: str, orders: Collection[str]) -> dict[str, str | None]:
+        rows = self._connection.execute(_EXPECTED, {"b_merchant": merchant, "b_orders": list(orders)})
+        return {row.order_id: row.transaction_id for row in rows}
 
     def _settled(self, step: ReceiptStep, fence: int) -> dict[str, Any]:
         waiting = step.state is ReceiptState.WAITING
@@ -325,6 +288,94 @@ class Claims:
 # Made once: making a statement costs more than running it.
 _CHECK = select(claims.c.fence).where(claims.c.fence == bindparam("b_fence"))
 _FREE = delete(claims).where(claims.c.fence == bindparam("b_fence"))
+_DROP_ENDED = delete(claims).where(
+    claims.c.merchant == bindparam("b_merchant"),
+    claims.c.order_id.in_(bindparam("b_orders", expanding=True)),
+    claims.c.leased_until <= bindparam("b_now"),
+)
+_MAKE = insert(claims).returning(claims.c.order_id, claims.c.fence)
+_FIRST_DUE = select(func.min(receipts.c.due_at)).where(
+    receipts.c.state == _WAITING,
+    receipts.c.merchant == bindparam("b_merchant"),
+    receipts.c.repeat == bindparam("b_repeat"),
+)
+_ASKED_NOW = exists().where(
+    claims.c.merchant == receipts.c.merchant,
+    claims.c.order_id == receipts.c.order_id,
+    claims.c.leased_until > bindparam("b_now"),
+)
+_ANY = (
+    select(receipts.c.id, receipts.c.order_id, receipts.c.transaction_id)
+    .where(
+        receipts.c.state == _WAITING,
+        receipts.c.merchant == bindparam("b_merchant"),
+        receipts.c.repeat == bindparam("b_repeat"),
+        ~_ASKED_NOW,
+    )
+    .order_by(receipts.c.due_at)
+    .limit(bindparam("b_limit"))
+)
+_DUE = _ANY.where(receipts.c.due_at <= bindparam("b_now"))
+_FIRST_TRANSACTION = (
+    select(receipts.c.transaction_id)
+    .where(
+        receipts.c.merchant == bindparam("b_merchant"),
+        receipts.c.order_id == bindparam("b_order_id"),
+        receipts.c.transaction_id.is_not(None),
+    )
+    .order_by(receipts.c.id)
+    .limit(1)
+)
+_FURTHER = (
+    select(receipts.c.id)
+    .where(
+        receipts.c.state == _WAITING,
+        receipts.c.merchant == bindparam("b_merchant"),
+        receipts.c.order_id == bindparam("b_order_id"),
+        receipts.c.repeat == bindparam("b_repeat"),
+        receipts.c.transaction_id.not_in(bindparam("b_not", expanding=True)),
+    )
+    .limit(CUT)
+)
+_TO_REPEATS = update(receipts).where(receipts.c.id.in_(_FURTHER)).values(repeat=True)
+_OPEN_OF_ORDER = (
+    select(
+        receipts.c.id,
+        receipts.c.answers,
+        receipts.c.failures,
+        receipts.c.reason,
+        receipts.c.seen_status,
+        receipts.c.seen_times,
+        receipts.c.seen_since,
+        receipts.c.repeat,
+        bodies.c.raw,
+    )
+    .join(bodies, bodies.c.receipt_id == receipts.c.id)
+    .where(
+        receipts.c.state == _WAITING,
+        receipts.c.merchant == bindparam("b_merchant"),
+        receipts.c.order_id == bindparam("b_order_id"),
+    )
+    .order_by(receipts.c.due_at)
+    .limit(MOST_RECEIPTS)
+)
+_OPEN = _OPEN_OF_ORDER.where(receipts.c.transaction_id == bindparam("b_transaction_id"))
+_OPEN_WITHOUT_TRANSACTION = _OPEN_OF_ORDER.where(receipts.c.transaction_id.is_(None))
+_EXPECTED = select(expectations.c.order_id, expectations.c.transaction_id).where(
+    expectations.c.merchant == bindparam("b_merchant"),
+    expectations.c.order_id.in_(bindparam("b_orders", expanding=True)),
+)
+_RIVALS = (
+    select(receipts.c.order_id)
+    .where(
+        receipts.c.state == _WAITING,
+        receipts.c.merchant == bindparam("b_merchant"),
+        receipts.c.transaction_id == bindparam("b_transaction_id"),
+        receipts.c.order_id != bindparam("b_order_id"),
+        receipts.c.id < bindparam("b_first"),
+    )
+    .limit(MOST_RIVALS)
+)
 _SETTLE = (
     update(receipts)
     .where(receipts.c.id == bindparam("b_id"), receipts.c.fence == bindparam("b_fence"))
@@ -342,11 +393,19 @@ _SETTLE = (
         fence=None,
     )
 )
-_REPEAT = update(receipts).where(receipts.c.id == bindparam("b_id")).values(repeat=True)
 _MARK = (
     update(receipts)
     .where(receipts.c.id == bindparam("b_id"))
     .values(fence=bindparam("b_fence"), due_at=bindparam("b_due_at"))
+)
+_GIVE_BACK = (
+    update(receipts)
+    .where(
+        receipts.c.id == bindparam("b_id"),
+        receipts.c.fence == bindparam("b_fence"),
+        receipts.c.state == _WAITING,
+    )
+    .values(fence=None, due_at=bindparam("b_due_at"))
 )
 
 
@@ -354,7 +413,7 @@ def _claimed_receipt(row: Row[Any]) -> ClaimedReceipt:
     return ClaimedReceipt(
         id=row.id,
         raw=row.raw,
-        received_at=row.received_at,
+        reason=row.reason,
         answers=row.answers,
         failures=row.failures,
         seen_status=row.seen_status,

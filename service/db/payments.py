@@ -5,19 +5,16 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from django_midtrans.payment import PaymentState
 from django_midtrans.status import OUTCOME_OF, Outcome
 from service.db.tables import confirmations, payments, transitions
 from service.domain.records import Dispute, NewConfirmation, NewTransition, PaymentRecord
-from service.errors import ClaimLost
+from service.errors import PaymentMoved
 
 if TYPE_CHECKING:
     from service.db.unit import Unit
-
-Key = tuple[str, str]
-"""(merchant, transaction_id)"""
 
 
 # Made once: making a statement costs more than running it.
@@ -26,7 +23,11 @@ _GET = select(payments).where(
     payments.c.transaction_id == bindparam("b_transaction_id"),
 )
 _GET_MANY = select(payments).where(
-    tuple_(payments.c.merchant, payments.c.transaction_id).in_(bindparam("b_keys", expanding=True))
+    payments.c.merchant == bindparam("b_merchant"),
+    payments.c.transaction_id.in_(bindparam("b_transactions", expanding=True)),
+)
+_RECORDS_OF_ORDER = select(payments).where(
+    payments.c.merchant == bindparam("b_merchant"), payments.c.order_id == bindparam("b_order_id")
 )
 _OF_ORDER = select(payments.c.transaction_id, payments.c.outcome).where(
     payments.c.merchant == bindparam("b_merchant"), payments.c.order_id == bindparam("b_order_id")
@@ -73,12 +74,17 @@ class Payments:
         ).one_or_none()
         return None if row is None else _record(row)
 
-    def get_many(self, keys: Collection[Key]) -> dict[Key, PaymentRecord]:
-        """Return the payments among *keys* that there are."""
-        if not keys:
+    def get_many(self, merchant: str, transactions: Collection[str]) -> dict[str, PaymentRecord]:
+        """Return the payments of *merchant* among *transactions*, by transaction_id."""
+        if not transactions:
             return {}
-        rows = self._connection.execute(_GET_MANY, {"b_keys": list(keys)})
-        return {(row.merchant, row.transaction_id): _record(row) for row in rows}
+        which = {"b_merchant": merchant, "b_transactions": list(transactions)}
+        return {row.transaction_id: _record(row) for row in self._connection.execute(_GET_MANY, which)}
+
+    def records_of_order(self, merchant: str, order_id: str) -> list[PaymentRecord]:
+        """Return an order's payments."""
+        rows = self._connection.execute(_RECORDS_OF_ORDER, {"b_merchant": merchant, "b_order_id": order_id})
+        return [_record(row) for row in rows]
 
     def of_order(self, merchant: str, order_id: str) -> dict[str, Outcome]:
         """Return the outcome of each payment of an order, by transaction_id."""
@@ -86,7 +92,7 @@ class Payments:
         return {row.transaction_id: Outcome(row.outcome) for row in rows}
 
     def save(self, record: PaymentRecord, *, known: PaymentRecord | None) -> None:
-        """Write *record* over *known*; raise ClaimLost when the payment is no longer what *known* says."""
+        """Write *record* over *known*; raise PaymentMoved when the payment is no longer what *known* says."""
         values = self._values(record)
         if known is None:
             identity = {
@@ -104,7 +110,7 @@ class Payments:
             "b_version": known.version,
         }
         if self._connection.execute(_UPDATE, which | values).rowcount != 1:
-            raise ClaimLost(f"payment {record.transaction_id!r} moved on from version {known.version}")
+            raise PaymentMoved(record.transaction_id)
 
     def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> int:
         """Keep a confirmation for ever after; return its id."""

@@ -1,18 +1,20 @@
 """Notifications as they came: stored once, in bulk; the same bytes again are counted."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import bindparam, null, select, tuple_, update
+from sqlalchemy import bindparam, null, select, update
 
-from django_midtrans.notification import NotificationKind
+from django_midtrans.notification import NotificationKind, NotJson, parse_object
+from django_midtrans.payment import PaymentState
 from service.db.tables import bodies, receipts
 from service.db.topic import Topic
 from service.db.types import microseconds
-from service.domain.records import ENDED, HELD, EndedReceipt, NewReceipt, ReceiptState, StoredReceipt
+from service.domain.confirmation import says_more
+from service.domain.records import ENDED, HELD, NewReceipt, ReceiptState, StoredReceipt
 
 if TYPE_CHECKING:
     from service.db.unit import Unit
@@ -52,7 +54,6 @@ _INSERT = (
 )
 _FRESH = (False, 0, 0, 0, 0)  # repeat … duplicates
 _INSERT_BODY = "INSERT INTO bodies (receipt_id, received_at, raw) VALUES (?, ?, ?)"
-_KEY = tuple_(receipts.c.merchant, receipts.c.kind, receipts.c.digest)
 _SET_GOING = {  # from the beginning: what earlier answers said is spent
     "state": ReceiptState.WAITING.value,
     "reason": null(),
@@ -71,10 +72,18 @@ _COUNT_REPEATS = (
 )
 
 
+_HOLDERS = select(receipts.c.id, receipts.c.digest).where(
+    receipts.c.merchant == bindparam("b_merchant"),
+    receipts.c.kind == bindparam("b_kind"),
+    receipts.c.digest.in_(bindparam("b_digests", expanding=True)),
+)
 _ENDED = (
-    select(receipts.c.merchant, receipts.c.transaction_id, bodies.c.raw)
+    select(receipts.c.id, receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id, bodies.c.raw)
     .join(bodies, bodies.c.receipt_id == receipts.c.id)
-    .where(receipts.c.id == bindparam("b_id"), receipts.c.state.in_(sorted(state.value for state in ENDED)))
+    .where(
+        receipts.c.id.in_(bindparam("b_ids", expanding=True)),
+        receipts.c.state.in_(sorted(state.value for state in ENDED)),
+    )
 )
 
 
@@ -107,11 +116,6 @@ class Receipts:
         self._note(repeats, ids)
         return stored
 
-    def ended(self, receipt_id: UUID) -> EndedReceipt | None:
-        """Return the receipt if it has ended and its body is still kept."""
-        row = self._connection.execute(_ENDED, {"b_id": receipt_id}).one_or_none()
-        return None if row is None else EndedReceipt(row.merchant, row.transaction_id, row.raw)
-
     def reopen(self, ids: Collection[UUID]) -> int:
         """Set held and ended receipts going again, due now; return how many. Waiting ones are left alone."""
         return self._set_going(ids, [state.value for state in HELD | ENDED])
@@ -141,9 +145,15 @@ class Receipts:
         return ids
 
     def _holders(self, keys: Collection[_Key]) -> Mapping[_Key, UUID]:
-        query = select(receipts.c.id, receipts.c.merchant, receipts.c.kind, receipts.c.digest)
-        found = self._connection.execute(query.where(_KEY.in_(keys)))
-        return {(row.merchant, row.kind, row.digest): row.id for row in found}
+        digests: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
+        for merchant, kind, digest in keys:
+            digests[merchant, kind].append(digest)
+        found: dict[_Key, UUID] = {}
+        for (merchant, kind), theirs in digests.items():  # one index search each: no list of triples has one
+            which = {"b_merchant": merchant, "b_kind": kind, "b_digests": theirs}
+            for row in self._connection.execute(_HOLDERS, which):
+                found[merchant, kind, row.digest] = row.id
+        return found
 
     def _note(self, repeats: Sequence[NewReceipt], ids: Mapping[_Key, UUID]) -> None:
         """Count *repeats* of what *ids* holds; a held receipt goes on if its repeat would be waiting."""
@@ -153,9 +163,26 @@ class Receipts:
         self._connection.execute(_COUNT_REPEATS, [{"first": id_, "times": n} for id_, n in times.items()])
         waiting = {ids[_key(one)] for one in repeats if one.state is ReceiptState.WAITING}
         if waiting:
-            self._set_going(waiting, [state.value for state in HELD], repeat=True)  # anyone can send it again
+            # in the lane of repeats: anyone can send it again
+            self._set_going(waiting, [state.value for state in HELD], repeat=True)
+            self._set_going(self._that_say_more(waiting), [state.value for state in ENDED], repeat=True)
+
+    def _that_say_more(self, ids: Collection[UUID]) -> list[UUID]:
+        """Return those that have ended and of which the payment is still behind what they say."""
+        payments = self._unit.payments
+        more = []
+        for row in self._connection.execute(_ENDED, {"b_ids": list(ids)}):
+            if row.transaction_id is None:
+                known = payments.records_of_order(row.merchant, row.order_id)
+            else:
+                known = list(payments.get_many(row.merchant, [row.transaction_id]).values())
+            if known and _says_more(row.raw, [record.state for record in known]):
+                more.append(row.id)
+        return more
 
     def _set_going(self, ids: Collection[UUID], states: Collection[str], *, repeat: bool = False) -> int:
+        if not ids:
+            return 0
         reopened = self._connection.execute(
             update(receipts)
             .where(receipts.c.id.in_(ids), receipts.c.state.in_(states))
@@ -164,6 +191,13 @@ class Receipts:
         if reopened:
             self._unit.announce(Topic.RECEIPTS)
         return reopened
+
+
+def _says_more(raw: bytes, known: Sequence[PaymentState]) -> bool:
+    try:
+        return says_more(parse_object(raw), known)
+    except NotJson:  # a body of before a parser grew strict must not keep the others from being stored
+        return False
 
 
 def _key(receipt: NewReceipt) -> _Key:

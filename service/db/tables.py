@@ -28,6 +28,9 @@ metadata = MetaData(
     }
 )
 
+NOTABLE = ("anomaly", "contradicted", "parked", "stale")
+"""States of receipts that are rare and looked for by operators; in this order in the index's condition."""
+
 # A number that the database hands out and never hands out again (SQLite: rowid, see sqlite_autoincrement).
 Number = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -66,16 +69,18 @@ receipts = Table(
     UniqueConstraint("merchant", "kind", "digest"),
 )
 Index(
-    "ix_receipts_due",  # what to ask next
+    "ix_receipts_due",  # what to ask next; a paused merchant's backlog is nobody else's
+    receipts.c.merchant,
     receipts.c.repeat,
     receipts.c.due_at,
     sqlite_where=receipts.c.state == "waiting",
     postgresql_where=receipts.c.state == "waiting",
 )
 Index(
-    "ix_receipts_open_order",  # all open receipts of the order that is asked about
+    "ix_receipts_open_order",  # the open receipts that one question answers
     receipts.c.merchant,
     receipts.c.order_id,
+    receipts.c.transaction_id,
     sqlite_where=receipts.c.state == "waiting",
     postgresql_where=receipts.c.state == "waiting",
 )
@@ -87,13 +92,15 @@ Index(
     postgresql_where=receipts.c.state == "waiting",
 )
 Index(
-    "ix_receipts_held",  # what an operator should look at
+    "ix_receipts_notable",  # what an operator should look at
     receipts.c.state,
     receipts.c.id,
-    sqlite_where=receipts.c.state.in_(("parked", "anomaly")),
-    postgresql_where=receipts.c.state.in_(("parked", "anomaly")),
+    sqlite_where=receipts.c.state.in_(NOTABLE),
+    postgresql_where=receipts.c.state.in_(NOTABLE),
 )
-Index("ix_receipts_merchant_order_id", receipts.c.merchant, receipts.c.order_id)  # an order's timeline
+Index(  # an order's timeline, and its first
+    "ix_receipts_order_id_merchant", receipts.c.order_id, receipts.c.merchant, receipts.c.id
+)
 
 bodies = Table(
     "bodies",
@@ -164,7 +171,7 @@ payments = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
 )
-Index("ix_payments_merchant_order_id", payments.c.merchant, payments.c.order_id)
+Index("ix_payments_order_id_merchant", payments.c.order_id, payments.c.merchant)
 Index("ix_payments_updated_at", payments.c.updated_at)  # the newest first, for lists …
 Index("ix_payments_merchant_updated_at", payments.c.merchant, payments.c.updated_at)  # … of some merchants
 
@@ -204,7 +211,9 @@ Index(
     sqlite_where=events.c.position.is_(None),
     postgresql_where=events.c.position.is_(None),
 )
-Index("ix_events_merchant_order_id", events.c.merchant, events.c.order_id)
+Index(
+    "ix_events_order_id_merchant", events.c.order_id, events.c.merchant
+)  # also asked without a merchant
 Index("ix_events_made_at", events.c.made_at)  # seek by time
 
 log = Table(

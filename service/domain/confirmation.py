@@ -1,6 +1,6 @@
 """What get_status said → what becomes of the payment and of the receipts that asked. Pure: the tables decide."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -161,6 +161,19 @@ def judge_unaskable(receipt: ClaimedReceipt) -> ReceiptStep:
     return ReceiptStep(receipt.id, ReceiptState.PARKED, reason="cannot_be_asked")
 
 
+def says_more(body: Mapping[str, Any], payments: Sequence[PaymentState]) -> bool:
+    """Say whether a notification says more than all that is known of its payments, of which there are some.
+
+    Seen is not done: a duplicate of such a one sets it going again, even if it has ended.
+    """
+    said = _claim_of(body)
+    return (
+        said is not None
+        and bool(payments)
+        and all(compare(payment, said) is Relation.NEXT for payment in payments)
+    )
+
+
 def judge_unproven(receipt: ClaimedReceipt, reason: str, *, at: datetime, waits: Waits) -> ReceiptStep:
     """Say what becomes of a receipt whose pair another order's earlier, open claim keeps from being proven."""
     return _left_open(receipt, reason, reason, at=at, waits=waits, repeat=True)
@@ -180,7 +193,8 @@ def _left_open(
     waits: Waits,
     repeat: bool = False,
 ) -> ReceiptStep:
-    answers = receipt.answers + 1
+    found_at_last = receipt.reason == Verdict.NOT_FOUND.value != reason
+    answers = 1 if found_at_last else receipt.answers + 1  # "behind" has a day of its own
     due_at = ask_again_at(answers, waits=waits, now=at)
     known = (
         Dispute(receipt.seen_status, receipt.seen_times, receipt.seen_since)

@@ -58,7 +58,9 @@ class BreakerState(StrEnum):
 
 
 class Breaker:
-    """Stops asking after *threshold* failures in a row, then lets one question a time probe.
+    """Stops asking after *threshold* failures in a row, then lets one question at a time probe.
+
+    The first wait doubles with each probe that fails, up to the longest. The numbers are ours.
 
     Failures are transport errors, 5xx and 429 only: an answer that says no is an answer.
     """
@@ -70,6 +72,7 @@ class Breaker:
         self._first_wait_s = first_wait_s
         self._longest_wait_s = longest_wait_s
         self._failures = 0
+        self._wait_s = first_wait_s
         self._open_until_s = 0.0
         self._probing = False
 
@@ -97,11 +100,14 @@ class Breaker:
     def failed(self, now_s: float) -> None:
         """Note a transport error, a 5xx or a 429."""
         self._failures += 1
+        if self._failures == self._threshold:
+            self._wait_s = self._first_wait_s
+        elif self._probing:  # those that were under way when it opened say nothing new
+            self._wait_s = min(2 * self._wait_s, self._longest_wait_s)
+        else:
+            return
         self._probing = False
-        over = self._failures - self._threshold
-        if over >= 0:
-            wait_s = min(self._first_wait_s * 2 ** min(over, 20), self._longest_wait_s)
-            self._open_until_s = now_s + wait_s
+        self._open_until_s = now_s + self._wait_s
 
     def undecided(self) -> None:
         """Note that the probe ended without a word on Midtrans' health (it was never sent, say)."""

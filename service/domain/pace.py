@@ -1,6 +1,6 @@
 """Whether a merchant's account may be asked now: its limits, its breaker, and the pauses of a wrong set-up.
 
-Times are monotonic seconds, passed in. Not safe under threads: one dispatcher owns it.
+Times are monotonic seconds, passed in. Not safe under threads: who owns it locks it.
 """
 
 from enum import StrEnum
@@ -52,11 +52,6 @@ class Pace:
         self.confirmed = confirmed
         self.pause = pause
 
-    @property
-    def in_flight(self) -> int:
-        """Return how many claims are being asked about."""
-        return self._in_flight
-
     def breaker_state(self, now_s: float) -> BreakerState:
         """Say whether the breaker lets questions pass."""
         return self._breaker.state(now_s)
@@ -75,15 +70,12 @@ class Pace:
         """Say whether a paused account is to be asked about any one receipt, due or not."""
         return self.pause is not None and self._in_flight == 0 and now_s >= self._probe_at_s
 
-    def wait_s(self, now_s: float) -> float:
+    def wait_s(self, now_s: float, *, repeat: bool = False) -> float:
         """Return how long until there may be room again, if nothing ends before."""
         if self.pause is not None:
             return max(0.0, self._probe_at_s - now_s)
-        return max(self._breaker.seconds_until_probe(now_s), self._all.seconds_until_one(now_s))
-
-    def repeats_wait_s(self, now_s: float) -> float:
-        """Return how long until there is room for a repeat, if nothing ends before."""
-        return max(self.wait_s(now_s), self._repeats.seconds_until_one(now_s))
+        wait_s = max(self._breaker.seconds_until_probe(now_s), self._all.seconds_until_one(now_s))
+        return max(wait_s, self._repeats.seconds_until_one(now_s)) if repeat else wait_s
 
     def started(self, now_s: float, *, repeat: bool) -> None:
         """Note that a claim is being asked about."""
@@ -95,7 +87,14 @@ class Pace:
         self._probe_at_s = now_s + PROBE_EVERY_S
 
     def ended(
-        self, asked: Asked, *, order_id: str, questions: int, now_s: float, notified: bool = True
+        self,
+        asked: Asked,
+        *,
+        order_id: str,
+        questions: int,
+        now_s: float,
+        repeat: bool = False,
+        notified: bool = True,
     ) -> bool:
         """Note what a claim's *questions* brought; return whether the pause or `confirmed` changed.
 
@@ -103,6 +102,8 @@ class Pace:
         """
         self._in_flight -= 1
         self._all.take(questions - 1, now_s)
+        if repeat:
+            self._repeats.take(questions - 1, now_s)
         self._note_health(asked, order_id, now_s)
         before = (self.pause, self.confirmed)
         self._note_account(asked, order_id if notified else None)

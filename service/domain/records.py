@@ -90,14 +90,15 @@ class Oddity:
 class ClaimedReceipt:
     """A receipt that a claim will answer; *raw* is what Midtrans posted.
 
-    *answers* counts the answers that left it open, *failures* the questions without an answer.
+    *reason* is why it is still open; *answers* counts the answers that left it open, *failures* the questions
+    without an answer, in a row.
     *seen_status*, *seen_times* and *seen_since* say which status was answered last, how often in a row, and
     since when.
     """
 
     id: UUID
     raw: bytes
-    received_at: datetime
+    reason: str | None
     answers: int
     failures: int
     seen_status: str | None
@@ -259,12 +260,5 @@ class MerchantState:
     access_fingerprint: str
     confirmed: bool = False
     pause_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EndedReceipt:
-    """A receipt that has ended, with what Midtrans posted."""
-
-    merchant: str
-    transaction_id: str | None
-    raw: bytes
+    paused_at: datetime | None = field(default=None, compare=False)
+    """Written by the store, at its own time."""

@@ -66,7 +66,7 @@ class Payments(Protocol):
         """Return the outcomes of an order's payments by transaction_id."""
 
     def save(self, record: PaymentRecord, *, known: PaymentRecord | None) -> None:
-        """Write *record* over *known*; raises ClaimLost when it moved."""
+        """Write *record* over *known*; raises PaymentMoved when it moved."""
 
     def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> int:
         """Keep a confirmation; return its id."""

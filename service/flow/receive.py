@@ -41,10 +41,7 @@ class Oddities(Protocol):
 
 
 class Receiver:
-    """Takes notifications in: each one ends in an `Answer`, and in a receipt on disk when that is a 200.
-
-    *on_duplicate* is told the first one's id when the same bytes come again; it must not wait.
-    """
+    """Takes notifications in: each one ends in an `Answer`, and in a receipt on disk when that is a 200."""
 
     def __init__(
         self,
@@ -52,10 +49,8 @@ class Receiver:
         *,
         receipts: Receipts,
         oddities: Oddities,
-        on_duplicate: Callable[[UUID], None] = lambda _id: None,
         new_id: Callable[[], UUID] = uuid_utils.compat.uuid7,
     ) -> None:
-        self._on_duplicate = on_duplicate
         self._keys = {name: Keys.of(merchant) for name, merchant in merchants.items()}
         self._receipts = receipts
         self._oddities = oddities
@@ -84,8 +79,6 @@ class Receiver:
         except StoreError as error:
             refused = Refused(Happened.NOT_STORED, "", decision.kind, decision.order_id)
             return self.refuse(arrival, refused, cause=str(error))
-        if receipt.duplicate:
-            self._on_duplicate(receipt.id)
         return _taken_in(decision, receipt)
 
     def refuse(self, arrival: Arrival, refused: Refused, *, cause: str | None = None) -> Answer:

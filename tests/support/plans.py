@@ -70,7 +70,10 @@ def plans(unit: Unit, call: Callable[[], Any]) -> list[str]:
     ran: list[tuple[str, Any]] = []
 
     def record(_c: Any, _cursor: Any, sql: str, params: Any, _context: Any, many: bool) -> None:
-        ran.append((sql, params[0] if many else params))
+        one = (
+            params[0] if many and isinstance(params[0], tuple | dict) else params
+        )  # or all values of many rows
+        ran.append((sql, one))
 
     event.listen(unit.connection, "before_cursor_execute", record)
     try:

@@ -28,10 +28,10 @@ from service.domain.receiving import Arrival
 from service.domain.reconcile import CheckTimes
 from service.domain.records import Claim, Expectation, Oddity
 from service.errors import GatewayError
+from service.flow.apply import Rules
 from service.flow.confirm import Answered, Confirmer
 from service.flow.expect import expect
 from service.flow.receive import Receiver
-from service.flow.revive import Reviver
 
 KEY = "SB-Mid-server-world"
 LEASE = timedelta(seconds=60)
@@ -113,7 +113,7 @@ class World:
         return self.store.write(
             lambda unit: unit.claims.take(
                 owner=owner,
-                merchants=("default",),
+                merchant="default",
                 limit=limit,
                 leased_until=unit.now + LEASE,
                 repeat=repeat,
@@ -190,9 +190,9 @@ class World:
 
 
 def _next_due_at(unit: Unit, *, checks: bool) -> datetime | None:
-    moments = [unit.claims.next_due_at(("default",))]
+    moments = [unit.claims.next_due_at("default")]
     if checks:
-        moments.append(unit.checks.next_due_at(("default",)))
+        moments.append(unit.checks.next_due_at("default"))
     return min((moment for moment in moments if moment is not None), default=None)
 
 
@@ -235,11 +235,11 @@ def make_world(folder: Path, *, waits: Waits | None = None, key: str = KEY) -> I
         gateway=gateway,
         store=store,
         alarm=sound,
-        waits=waits or Waits(),
+        rules=Rules(waits=waits or Waits()),
         jitter=lambda: 0.0,
     )
     oddities = NoOddities()
-    receiver = Receiver(merchants, receipts=store, oddities=oddities, on_duplicate=Reviver(store))
+    receiver = Receiver(merchants, receipts=store, oddities=oddities)
     try:
         yield World(store, clock, midtrans, account, gateway, confirmer, receiver, oddities, alarms)
     finally:

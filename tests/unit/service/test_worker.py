@@ -13,7 +13,7 @@ from service.domain.limits import Limits
 from service.domain.merchant import Merchant
 from service.domain.pace import Asked
 from service.errors import GatewayRefused, GatewayUnavailable
-from service.worker import Worker
+from service.worker import LEASE, Worker
 
 
 @pytest.fixture
@@ -248,3 +248,66 @@ def test_stopping_gives_back_what_was_not_begun(world: World) -> None:
     world.gateway.before_answer = lambda _asked: None
     with working(world):
         until(lambda: len(world.events()) == 5)
+
+
+def test_a_fault_in_what_watches_the_worker_kills_no_thread(world: World) -> None:
+    def refuse(_merchant: str, _asked: Asked, *, seconds: float) -> None:
+        raise RuntimeError("a metric that cannot be counted")
+
+    worker = Worker(
+        store=world.store,
+        confirmer=world.confirmer,
+        merchants=[Merchant("default", (KEY,))],
+        limits=Limits(),
+        threads=2,
+        alarm=lambda *_args, **_facts: None,
+        observe=refuse,
+    )
+    worker.start()
+    try:
+        for number in range(12):
+            world.notify(pay(world, f"A-{number}"))
+        until(lambda: len(world.events()) == 12)
+        assert worker.health().ok
+    finally:
+        worker.stop(5)
+
+
+def test_a_dead_thread_shows_in_the_health(world: World) -> None:
+    with working(world, threads=2) as worker:
+        worker._jobs.put(None)  # a worker leaves
+        until(lambda: worker.health().problems == {"*": "a thread has died"})
+
+
+def test_a_claim_that_waited_too_long_is_given_back_unasked(world: World) -> None:
+    seconds = Seconds()
+
+    def let_time_pass(_asked: str) -> None:
+        seconds.now += LEASE.total_seconds()
+
+    world.gateway.before_answer = let_time_pass
+    with working(world, threads=1, monotonic=seconds) as worker:
+        for number in range(3):
+            world.notify(pay(world, f"A-{number}"))
+        until(lambda: len(world.events()) == 3, within_s=10)
+        assert worker.health().ok
+
+
+def test_a_full_or_paused_account_does_not_keep_the_dispatcher_busy(world: World) -> None:
+    seconds = Seconds()
+    body = pay(world, "A-1")
+    world.gateway.answers[body["transaction_id"]] = GatewayRefused("default")
+    with working(world, monotonic=seconds) as worker:
+        world.notify(body)
+        until(lambda: worker.health().problems == {"default": "keys_refused"})
+        reads = 0
+        read = world.store.read
+
+        def count(query: Callable[[Any], Any]) -> Any:
+            nonlocal reads
+            reads += 1
+            return read(query)
+
+        world.store.read = count  # type: ignore[method-assign,assignment]
+        time.sleep(0.5)
+    assert reads < 10

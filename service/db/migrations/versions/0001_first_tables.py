@@ -154,7 +154,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_events_made_at", "events", ["made_at"])
-    op.create_index("ix_events_merchant_order_id", "events", ["merchant", "order_id"])
+    op.create_index("ix_events_order_id_merchant", "events", ["order_id", "merchant"])
     op.create_index(
         "ix_events_unsequenced",
         "events",
@@ -231,8 +231,8 @@ def upgrade() -> None:
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("merchant", "transaction_id", name="pk_payments"),
     )
-    op.create_index("ix_payments_merchant_order_id", "payments", ["merchant", "order_id"])
     op.create_index("ix_payments_merchant_updated_at", "payments", ["merchant", "updated_at"])
+    op.create_index("ix_payments_order_id_merchant", "payments", ["order_id", "merchant"])
     op.create_index("ix_payments_updated_at", "payments", ["updated_at"])
 
     op.create_table(
@@ -270,22 +270,21 @@ def upgrade() -> None:
     op.create_index(
         "ix_receipts_due",
         "receipts",
-        ["repeat", "due_at"],
+        ["merchant", "repeat", "due_at"],
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_index(
-        "ix_receipts_held",
+        "ix_receipts_notable",
         "receipts",
         ["state", "id"],
-        sqlite_where=sa.text("state IN ('parked', 'anomaly')"),
-        postgresql_where=sa.text("state IN ('parked', 'anomaly')"),
+        sqlite_where=sa.text("state IN ('anomaly', 'contradicted', 'parked', 'stale')"),
+        postgresql_where=sa.text("state IN ('anomaly', 'contradicted', 'parked', 'stale')"),
     )
-    op.create_index("ix_receipts_merchant_order_id", "receipts", ["merchant", "order_id"])
     op.create_index(
         "ix_receipts_open_order",
         "receipts",
-        ["merchant", "order_id"],
+        ["merchant", "order_id", "transaction_id"],
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
     )
@@ -296,6 +295,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
     )
+    op.create_index("ix_receipts_order_id_merchant", "receipts", ["order_id", "merchant", "id"])
 
     op.create_table(
         "tokens",

@@ -65,5 +65,13 @@ def test_a_probe_that_said_nothing_frees_the_way_for_the_next() -> None:
 def test_the_wait_of_the_breaker_is_bounded() -> None:
     breaker = Breaker(threshold=1, first_wait_s=1, longest_wait_s=30)
     for _ in range(500):
+        breaker.probe()
         breaker.failed(0)
     assert breaker.seconds_until_probe(0) == 30
+
+
+def test_those_under_way_when_the_breaker_opened_do_not_lengthen_its_wait() -> None:
+    breaker = Breaker(threshold=3, first_wait_s=1)
+    for _ in range(16):
+        breaker.failed(0)
+    assert breaker.state(1) is BreakerState.PROBING

@@ -285,7 +285,7 @@ class TestMissing:
         world.notify(paid)
         world.confirm_due()
         assert world.types() == ["settled"]
-        assert world.payment_rows()[0].bound_by == "by_order"
+        assert world.payment_rows()[0].bound_by == "named"
 
     def test_the_orders_answer_may_advance_the_transaction_it_names_and_no_other(self, world: World) -> None:
         transaction_id = charge(world, "A-1")
@@ -516,3 +516,15 @@ def test_ids_that_no_question_can_carry_are_held_at_once(world: World) -> None:
     assert world.receipt_states() == [("parked", "cannot_be_asked")]
     assert world.gateway.asked == [".."]
     assert world.alarm_names() == ["parked"]
+
+
+def test_an_answer_about_the_order_from_another_merchant_proves_nothing_either(world: World) -> None:
+    transaction_id = charge(world, "A-1")
+    paid = world.account.pay("A-1")
+    world.gateway.answers[transaction_id] = None
+    world.gateway.answers["A-1"] = {**world.account.status("A-1"), "merchant_id": "G000000666"}
+    world.notify(paid)
+    world.notify({name: value for name, value in paid.items() if name != "transaction_id"})
+    world.run_for(hours=1)
+    assert world.events() == []
+    assert set(world.receipt_states()) == {("anomaly", "other_merchant")}
