@@ -251,7 +251,7 @@ def test_stopping_gives_back_what_was_not_begun(world: World) -> None:
 
 
 def test_a_fault_in_what_watches_the_worker_kills_no_thread(world: World) -> None:
-    def refuse(_merchant: str, _asked: Asked, *, seconds: float) -> None:
+    def refuse(merchant: str, asked: Asked, *, seconds: float) -> None:
         raise RuntimeError("a metric that cannot be counted")
 
     worker = Worker(
@@ -308,6 +308,6 @@ def test_a_full_or_paused_account_does_not_keep_the_dispatcher_busy(world: World
             reads += 1
             return read(query)
 
-        world.store.read = count  # type: ignore[method-assign,assignment]
+        world.store.read = count  # type: ignore[method-assign]
         time.sleep(0.5)
     assert reads < 10
