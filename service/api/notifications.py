@@ -31,6 +31,8 @@ from service.flow.receive import Receiver
 
 PREFIX: Final = "/notifications"
 DEFAULT_MERCHANT: Final = "default"
+REFUSED_BODIES: Final = 64
+REFUSED_BODY_TIMEOUT_S: Final = 1.0
 _CUT: Final = "the body was shorter than its Content-Length; leave out the header Upgrade, or use HTTPS"
 _CLOSE: Final = (b"connection", b"close")
 
@@ -71,7 +73,9 @@ class ReceivingMetrics(Protocol):
 class NotificationEndpoint:
     """Answers every HTTP request to ``/notifications`` or below; `before` puts it before another app.
 
-    *most_reading* bounds memory: so many bodies are read at once, each of at most *max_body_bytes*.
+    *most_reading* bounds memory: so many bodies are read at once, each of at most *max_body_bytes*. What the head
+    already refuses is read for operators to look at, and takes none of these places: it has few of its own, and
+    little time. When they are taken, it is refused as ever and its body not kept.
     """
 
     def __init__(
@@ -89,6 +93,11 @@ class NotificationEndpoint:
         self._metrics = metrics
         self._reader = BodyReader(
             max_bytes=max_body_bytes, timeout_s=body_timeout_s, most_at_once=most_reading
+        )
+        self._refused_reader = BodyReader(
+            max_bytes=max_body_bytes,
+            timeout_s=min(body_timeout_s, REFUSED_BODY_TIMEOUT_S),
+            most_at_once=REFUSED_BODIES,
         )
         self._merchant_of = _paths(receiver.merchants)
         self._counters: dict[tuple[str, Happened], Child] = {}
@@ -113,8 +122,10 @@ class NotificationEndpoint:
         try:
             head = read_head(scope)
             refused = self._refused_by_head(scope, head)
-            if refused is None or head.has_body:  # of what is refused too: operators want to see it
-                body = await self._reader.read(head, receive)
+            if refused is None:
+                body = await self._reader.read(head, receive, _source(scope))
+            elif head.has_body:
+                body = await self._refused_reader.read(head, receive, _source(scope))
             if body.end is End.GONE:
                 return
             arrival = self._arrival(scope, head, body)
@@ -154,14 +165,13 @@ class NotificationEndpoint:
         return Refused(Happened.OVERLOADED)
 
     def _arrival(self, scope: Scope, head: Head, body: Body) -> Arrival:
-        client = scope.get("client")
         merchant = self._merchant_of.get(scope["path"])
         return Arrival(
             merchant or UNKNOWN_MERCHANT,
             body.raw,
             body.size,
             self._clock(),
-            client[0] if client else "",
+            _source(scope),
             scope["path"] if merchant else path_as_sent(scope),
             head.kept,
         )
@@ -189,6 +199,11 @@ async def _send(answer: Answer, receive: Receive, send: Send, *, more: bool) -> 
         if more:
             await drain(receive)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _source(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _interruption(error: BaseException) -> BaseException | None:

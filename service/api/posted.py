@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from enum import Enum
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, NamedTuple
 
 from django_midtrans.values import storable
@@ -91,35 +92,50 @@ def path_as_sent(scope: Scope) -> str:
 
 
 class BodyReader:
-    """Reads bodies of at most *max_bytes*, each in *timeout_s*, at most *most_at_once* of them together."""
+    """Reads bodies of at most *max_bytes*, each in *timeout_s*, at most *most_at_once* of them together.
+
+    One public address (an IPv6 network of 64 bits) gets a quarter of the places at most, so that a single
+    stranger who sends slowly leaves room for Midtrans, which comes from many. Other addresses have no share of
+    their own: behind a proxy or a tunnel that does not tell who calls, all callers look like one.
+    """
 
     def __init__(self, *, max_bytes: int, timeout_s: float, most_at_once: int) -> None:
         self.max_bytes = max_bytes
         self.timeout_s = timeout_s
         self._most_at_once = most_at_once
+        self._most_of_one = max(1, most_at_once // 4)
         self._reading = 0
+        self._reading_of: dict[str, int] = {}
 
-    @property
-    def is_full(self) -> bool:
-        """Whether another body would be one too many in memory."""
-        return self._reading >= self._most_at_once
-
-    async def read(self, head: Head, receive: Receive) -> Body:
-        """Read one body, counting bytes as they come; one that says it is too large is not even begun."""
+    async def read(self, head: Head, receive: Receive, source: str) -> Body:
+        """Read one body from address *source*, counting bytes; one that says it is too large is not even begun."""
         if head.length > self.max_bytes:
             return Body(b"", head.length, End.TOO_LARGE, more=True)
-        if self.is_full:
+        sender = _network(source)
+        if not self._has_room_for(sender):
             return Body(b"", head.length, End.UNREAD, more=head.has_body)
         self._reading += 1
+        self._reading_of[sender] = self._reading_of.get(sender, 0) + 1
         try:
             body = await self._read(receive)
         finally:
-            self._reading -= 1
+            self._leave(sender)
         if (
             body.end is End.WHOLE and body.size < head.length
         ):  # a server that knows no upgrades drops the body
             return body._replace(end=End.CUT, more=True)
         return body
+
+    def _has_room_for(self, sender: str) -> bool:
+        if self._reading >= self._most_at_once:
+            return False
+        return self._reading_of.get(sender, 0) < self._most_of_one or not _is_public(sender)
+
+    def _leave(self, sender: str) -> None:
+        self._reading -= 1
+        self._reading_of[sender] -= 1
+        if not self._reading_of[sender]:
+            del self._reading_of[sender]
 
     async def _read(self, receive: Receive) -> Body:
         chunks: list[bytes] = []
@@ -139,6 +155,24 @@ class BodyReader:
                         return Body(b"".join(chunks), size, End.WHOLE, more=False)
         except TimeoutError:
             return Body(b"".join(chunks), size, End.TOO_SLOW, more=True)
+
+
+def _network(source: str) -> str:
+    """Return what stands for the sender: an IPv4 address itself, of an IPv6 one the first 64 bits."""
+    if ":" not in source:
+        return source
+    try:
+        address = IPv6Address(source)
+    except ValueError:
+        return source
+    return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ip_address(address).is_global
+    except ValueError:  # a socket's path, a test's name
+        return False
 
 
 async def drain(receive: Receive) -> None:

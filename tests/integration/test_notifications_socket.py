@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -693,6 +693,19 @@ def test_one_body_too_many_at_once_is_429() -> None:
             assert (response.json["error"], response.headers["retry-after"]) == ("overloaded", "5")
             assert response.closes
         wait_until(lambda: server.post(raw()).status == 200)
+
+
+@pytest.mark.slow
+def test_a_thousand_slow_bodies_to_nobody_refuse_no_notification() -> None:
+    with serving() as server, ExitStack() as stack:
+        crowd = [stack.enter_context(server.connect()) for _ in range(1_000)]
+        for number, client in enumerate(crowd):
+            method, encoding = (("POST", ""), ("PUT", ""), ("POST", "Content-Encoding: gzip\r\n"))[number % 3]
+            path = "/notifications" if encoding else "/notifications/nobody"
+            head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{encoding}Content-Length: 100\r\n\r\n{{"
+            client.sock.sendall(head.encode())
+        assert server.post(raw()).status == 200
+        assert {client.response().status for client in crowd} == {422, 405, 415}
 
 
 # Storing

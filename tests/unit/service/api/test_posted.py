@@ -41,24 +41,54 @@ class Chunks:
     ],
 )
 async def test_how_a_body_ends(receive: Chunks, length: int, end: End, raw: bytes) -> None:
-    body = await reader().read(head(length=length), receive)
+    body = await reader().read(head(length=length), receive, "")
     assert (body.end, body.raw) == (end, raw)
 
 
 async def test_a_body_has_one_time_for_all_its_chunks() -> None:
-    body = await reader(timeout_s=0.02).read(head(), Chunks(b"abc", waits=True))
+    body = await reader(timeout_s=0.02).read(head(), Chunks(b"abc", waits=True), "")
     assert (body.end, body.raw, body.more) == (End.TOO_SLOW, b"abc", True)
 
 
 async def test_no_more_bodies_are_read_at_once_than_fit_into_memory() -> None:
     one = reader(timeout_s=0.05)
-    first = asyncio.create_task(one.read(head(), Chunks(b"a", waits=True)))
+    first = asyncio.create_task(one.read(head(), Chunks(b"a", waits=True), ""))
     await asyncio.sleep(0)
-    assert one.is_full
-    assert (await one.read(head(), Chunks(b"b"))).end is End.UNREAD
+    assert (await one.read(head(), Chunks(b"b"), "")).end is End.UNREAD
     await first
-    assert not one.is_full
-    assert (await one.read(head(), Chunks(b"b"))).end is End.WHOLE
+    assert (await one.read(head(), Chunks(b"b"), "")).end is End.WHOLE
+
+
+@pytest.mark.parametrize(
+    ("stranger", "other"),
+    [
+        pytest.param("8.8.8.8", "8.8.4.4", id="two addresses"),
+        pytest.param("2600:1:2:3::1", "2600:1:2:4::1", id="two networks"),
+        pytest.param("::ffff:8.8.8.8", "::ffff:8.8.4.4", id="two addresses in a socket of both kinds"),
+    ],
+)
+async def test_a_stranger_leaves_three_quarters_of_the_places_to_others(stranger: str, other: str) -> None:
+    one = reader(most_at_once=8)
+    slow = [asyncio.create_task(one.read(head(), Chunks(b"a", waits=True), stranger)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert (await one.read(head(), Chunks(b"b"), stranger)).end is End.UNREAD
+    assert (await one.read(head(), Chunks(b"b"), other)).end is End.WHOLE
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    assert (await one.read(head(), Chunks(b"b"), stranger)).end is End.WHOLE
+
+
+async def test_addresses_of_one_network_share_and_local_ones_have_no_share_to_use_up() -> None:
+    one = reader(most_at_once=8)
+    sources = ["2600:1:2:3::1", "2600:1:2:3::2", *["127.0.0.1"] * 3, *["10.0.0.7"] * 2]
+    slow = [asyncio.create_task(one.read(head(), Chunks(b"a", waits=True), source)) for source in sources]
+    await asyncio.sleep(0)
+    assert (await one.read(head(), Chunks(b"b"), "2600:1:2:3::3")).end is End.UNREAD
+    assert (await one.read(head(), Chunks(b"b"), "127.0.0.1")).end is End.WHOLE
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
 
 
 def scope(*headers: tuple[bytes, bytes], **fields: Any) -> dict[str, Any]:
