@@ -62,6 +62,9 @@ class OddityRings:
         self._rings: dict[tuple[str, str], deque[Oddity]] = {}
         self._lock = threading.Lock()
         self._scheduled = False
+        self._closing = False
+        self._handing = 0  # batches taken from the rings and not settled yet
+        self._settled = threading.Condition(self._lock)
 
     @property
     def waiting(self) -> int:
@@ -81,9 +84,13 @@ class OddityRings:
         self._schedule()
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Write what is left, waiting *timeout_s* for each batch at most; to be called before the store closes."""
+        """Write what is left, waiting *timeout_s* for each batch at most; to be called before the store closes.
+
+        A batch that the timer has taken, and perhaps not handed to the store yet, is waited for like any other.
+        """
         with self._lock:
-            self._scheduled = True  # nobody needs to come back for what this call writes
+            self._closing = True  # nobody needs to come back for what this call writes
+            self._settled.wait_for(lambda: not self._handing, timeout_s)
         while batch := self._take():
             try:
                 self._write(batch).result(timeout_s)
@@ -93,12 +100,16 @@ class OddityRings:
 
     def _schedule(self) -> None:
         with self._lock:
-            if self._scheduled or not self._rings:
+            if self._scheduled or self._closing or not self._rings:
                 return
             self._scheduled = True
         self._later(self._pause_s, self._flush)
 
     def _flush(self) -> None:
+        with self._lock:
+            if self._closing:
+                return
+            self._handing += 1
         batch = self._take()
         try:
             written = self._write(batch)
@@ -113,6 +124,8 @@ class OddityRings:
                 for oddity in reversed(batch):
                     self._put(oddity, newest=False)
             self._scheduled = False
+            self._handing -= 1
+            self._settled.notify_all()
         self._schedule()
 
     def _write(self, batch: Sequence[Oddity]) -> Future[None]:

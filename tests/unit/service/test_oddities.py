@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -157,6 +158,29 @@ def test_closing_writes_all_that_is_left() -> None:
     box.close()
     assert len(writer.written) == 100
     assert box.waiting == 0
+
+
+def test_closing_waits_for_what_the_timer_has_taken_and_not_handed_over_yet() -> None:
+    box, writer, later = rings()
+    taken, go_on = threading.Event(), threading.Event()
+    write = writer.write
+
+    def slow(work: Callable[[Any], None]) -> Future[None]:
+        taken.set()
+        go_on.wait(10)
+        return write(work)
+
+    writer.write = slow  # type: ignore[method-assign]
+    box.keep(oddity("early"))
+    timer = threading.Thread(target=later.pass_)
+    timer.start()
+    assert taken.wait(10)
+    writer.write = write  # type: ignore[method-assign]
+    box.keep(oddity("late"))
+    threading.Timer(0.05, go_on.set).start()
+    box.close()
+    timer.join()
+    assert writer.written == ["early", "late"]
 
 
 def test_closing_goes_on_when_nothing_can_be_written() -> None:
