@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from service.api import consumers, events, health, leases, payments
+from service.api import consumers, events, health, leases, merchants, orders, payments, receipts
 from service.api.auth import BEARER, Auth
 from service.api.bell import Bell
 from service.api.context import ApiContext
@@ -40,7 +40,7 @@ def create_api(context: ApiContext) -> FastAPI:
 
 
 def _include(app: FastAPI) -> None:
-    for part in (leases, consumers, events, payments):
+    for part in (leases, consumers, events, payments, orders, receipts, merchants):
         app.include_router(part.router, dependencies=[BEARER])
     app.include_router(consumers.for_operators, dependencies=[BEARER])
     app.include_router(health.router)

@@ -10,6 +10,8 @@ from fastapi import Depends, Request
 
 from service.alarms import Alarms
 from service.db.store import Store
+from service.domain.merchant import Merchant
+from service.domain.reconcile import CheckTimes
 from service.metrics import Metrics
 
 
@@ -28,7 +30,9 @@ class ApiContext:
     """The edges of the API.
 
     *operator_token*, when set, is accepted as an operator's besides the stored ones. *parts* says what is wrong
-    with each other part of this process, by name; None is healthy. *more_paths* are OpenAPI path items of
+    with each other part of this process, by name; None is healthy. *merchants* are the configured ones, *check_times*
+    plan the questions about what was never heard of. *breakers* says by merchant whether questions to Midtrans
+    pass; a merchant that this process does not ask about is not in it. *more_paths* are OpenAPI path items of
     endpoints that FastAPI does not know.
     """
 
@@ -37,6 +41,9 @@ class ApiContext:
     alarms: Alarms
     operator_token: str | None = field(default=None, repr=False)
     parts: Callable[[], Mapping[str, str | None]] = no_parts
+    merchants: Mapping[str, Merchant] = field(default_factory=dict)
+    check_times: CheckTimes = field(default_factory=CheckTimes)
+    breakers: Callable[[], Mapping[str, str]] = dict
     more_paths: Callable[[], Mapping[str, Any]] = dict
     version: str = "0"
     dice: Callable[[], float] = random.random

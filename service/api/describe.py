@@ -9,6 +9,7 @@ _MEANS: Final = {
     401: "No token, or one that is unknown or revoked.",
     403: "The token's role or names do not allow it.",
     404: "There is no such thing.",
+    409: "It contradicts what is there; `matching` says how many match now.",
     410: "The position is of another epoch of the log: go on from a time, or from `beginning`.",
     422: "The request cannot be used; `errors` names the fields.",
     429: "Too much is waiting to be stored: try again after `Retry-After` seconds.",

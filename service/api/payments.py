@@ -41,7 +41,7 @@ async def list_payments(
         )
 
     rows, next_ = await run_in_threadpool(context.store.read, query)
-    answer = models.PaymentsAnswer(payments=[models.PaymentView(**_shown(row)) for row in rows], next=next_)
+    answer = models.PaymentsAnswer(payments=[models.PaymentView(**shown(row)) for row in rows], next=next_)
     return texts.answer(answer.model_dump_json())
 
 
@@ -69,11 +69,12 @@ async def get_payment(
 
     payment, steps = await run_in_threadpool(context.store.read, query)
     timeline = [models.Step(at=step.at, what=_what(step), facts=step.facts) for step in steps]
-    detail = models.PaymentDetail(**_shown(payment), bound_by=payment.bound_by, timeline=timeline)
+    detail = models.PaymentDetail(**shown(payment), bound_by=payment.bound_by, timeline=timeline)
     return texts.answer(detail.model_dump_json())
 
 
-def _shown(row: PaymentRow) -> dict[str, Any]:
+def shown(row: PaymentRow) -> dict[str, Any]:
+    """Return the fields of the payment's `PaymentView`."""
     return {
         "merchant": row.merchant,
         "transaction_id": row.transaction_id,

@@ -49,13 +49,15 @@ def problem(
     *,
     fields: Iterable[tuple[str, str]] = (),
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Return the answer for one error; *fields* are (field, what is wrong with it)."""
+    """Return the answer for one error; *fields* are (field, what is wrong with it), *members* more of the body."""
     body: dict[str, Any] = {
         "type": f"urn:midtrans-service:problem:{kind.code}",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
+        **(members or {}),
     }
     if named := [{"field": field, "problem": text} for field, text in fields]:
         body["errors"] = named
@@ -67,7 +69,8 @@ def of_error(error: errors.ServiceError) -> Response:
     """Return the answer for an error of our own."""
     kind = next((KINDS[cls] for cls in type(error).__mro__ if cls in KINDS), FAILED)
     fields = [(error.field, error.problem)] if isinstance(error, errors.RequestInvalid) else []
-    return problem(kind, "" if kind is FAILED else str(error), fields=fields)
+    members = {"matching": error.matching} if isinstance(error, errors.CountMoved) else None
+    return problem(kind, "" if kind is FAILED else str(error), fields=fields, members=members)
 
 
 async def on_service_error(_request: Request, error: Exception) -> Response:

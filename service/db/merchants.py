@@ -29,6 +29,7 @@ class MerchantStates:
             access_fingerprint=row.access_fingerprint,
             confirmed=row.confirmed_at is not None,
             pause_reason=row.pause_reason,
+            paused_at=row.paused_at,
         )
 
     def put(self, state: MerchantState) -> None:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, func, insert, select
 
 from service.db.tables import oddities
 from service.domain.records import Oddity
@@ -22,6 +23,17 @@ class KeptOddity:
 
     number: int
     oddity: Oddity
+
+
+@dataclass(frozen=True, slots=True)
+class OddityCount:
+    """How many are kept of one merchant and reason; *newest_at* and *detail* are the newest one's."""
+
+    merchant: str
+    reason: str
+    count: int
+    newest_at: datetime
+    detail: str
 
 
 class Oddities:
@@ -46,12 +58,35 @@ class Oddities:
         self, *, merchant: str | None = None, reason: str | None = None, limit: int = KEPT
     ) -> list[KeptOddity]:
         """Return the newest first; of one merchant and for one reason where given."""
-        query = select(oddities).order_by(oddities.c.id.desc()).limit(limit)
+        ids = select(oddities.c.id).order_by(oddities.c.id.desc()).limit(limit)
         if merchant is not None:
-            query = query.where(oddities.c.merchant == merchant)
+            ids = ids.where(oddities.c.merchant == merchant)
         if reason is not None:
-            query = query.where(oddities.c.reason == reason)
+            ids = ids.where(oddities.c.reason == reason)
+        # Bodies are read of those alone that are wanted: sorted with the rest they would fill the memory.
+        query = select(oddities).where(oddities.c.id.in_(ids)).order_by(oddities.c.id.desc())
         return [_kept(row) for row in self._connection.execute(query)]
+
+    def summary(self) -> list[OddityCount]:
+        """Return how many are kept of each merchant and reason, and when the newest came."""
+        newest = func.max(oddities.c.id).label("newest")
+        grouped = (
+            select(oddities.c.merchant, oddities.c.reason, func.count().label("number"), newest)
+            .group_by(oddities.c.merchant, oddities.c.reason)
+            .subquery()
+        )
+        query = (
+            select(
+                grouped.c.merchant,
+                grouped.c.reason,
+                grouped.c.number,
+                oddities.c.received_at,
+                oddities.c.detail,
+            )
+            .join(oddities, oddities.c.id == grouped.c.newest)
+            .order_by(grouped.c.merchant, grouped.c.reason)
+        )
+        return [OddityCount(*row) for row in self._connection.execute(query)]
 
     def forget(self, numbers: Collection[int]) -> None:
         """Drop those that have been dealt with, such as refused ones that a new key verified."""

@@ -16,6 +16,7 @@ from service.api.app import create_api
 from service.api.context import ApiContext
 from service.db.migrate import upgrade
 from service.db.store import Store
+from service.domain.merchant import Merchant
 from service.metrics import Metrics
 
 
@@ -43,7 +44,13 @@ def store(_migrated: Path, tmp_path: Path, clock: Clock) -> Iterator[Store]:
 @pytest.fixture
 def context(store: Store) -> ApiContext:
     metrics = Metrics()
-    return ApiContext(store=store, metrics=metrics, alarms=Alarms(metrics), dice=lambda: 0.0)
+    return ApiContext(
+        store=store,
+        metrics=metrics,
+        alarms=Alarms(metrics),
+        dice=lambda: 0.0,
+        merchants={"default": Merchant("default", ("SB-Mid-server-of-the-api",))},
+    )
 
 
 @pytest.fixture

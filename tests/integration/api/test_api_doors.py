@@ -17,6 +17,7 @@ from service.domain.records import Role
 from service.errors import StoreUnavailable
 
 O, C, S = Role.OPERATOR, Role.CONSUMER, Role.SHOP  # noqa: E741 (short, for the table)
+RECEIPT = "019aaa2c-5c00-7000-8000-000000000001"
 LEASE = "019aaa2c5c0070008000000000000001.0"
 ROUTES: list[tuple[str, str, Any, set[Role]]] = [
     ("PUT", "/v1/consumers/shipping", {}, {O}),
@@ -44,8 +45,18 @@ ROUTES: list[tuple[str, str, Any, set[Role]]] = [
     ("GET", "/v1/payments?merchant=other", None, {O}),
     ("GET", "/v1/payments/default/none", None, {O, S}),
     ("GET", "/v1/payments/other/none", None, {O}),
+    ("PUT", "/v1/expectations/default/order-1", {"gross_amount": "1.00"}, {O, S}),
+    ("PUT", "/v1/expectations/other/order-1", {"gross_amount": "1.00"}, {O}),
+    ("GET", "/v1/orders/default/order-1", None, {O, S}),
+    ("GET", "/v1/orders/other/order-1", None, {O}),
+    ("GET", "/v1/receipts", None, {O}),
+    ("GET", f"/v1/receipts/{RECEIPT}", None, {O}),
+    ("POST", "/v1/receipts/retry", {"ids": [RECEIPT]}, {O}),
+    ("GET", "/v1/merchants", None, {O}),
+    ("GET", "/v1/merchants/default/oddities", None, {O}),
     ("GET", "/metrics", None, {O}),
 ]
+EXPECTATION = "/v1/expectations/default"
 OPEN = ["/healthz", "/readyz", "/openapi.json"]
 
 
@@ -64,6 +75,12 @@ def test_the_table_names_every_route(api: Api) -> None:
             parts[3:] = ["{event_id}"]
         if parts[2:3] == ["payments"] and len(parts) > 3:
             parts[3:] = ["{merchant}", "{transaction_id}"]
+        if parts[2:3] in (["orders"], ["expectations"]):
+            parts[3:] = ["{merchant}", "{order_id}"]
+        if parts[3:4] == [RECEIPT]:
+            parts[3] = "{receipt_id}"
+        if parts[2:3] == ["merchants"] and len(parts) > 3:
+            parts[3] = "{merchant}"
         tried.add((method, "/".join(parts)))
     assert tried == described
 
@@ -179,6 +196,33 @@ def test_no_secret_is_stored(api: Api, tmp_path: Path) -> None:
         pytest.param("GET", "/v1/events?limit=x", None, 422, "limit", id="bad limit"),
         pytest.param("GET", "/v1/payments?after=x", None, 422, "after", id="bad page"),
         pytest.param("GET", "/v1/payments?status=x", None, 422, "status", id="bad status"),
+        pytest.param("PUT", f"{EXPECTATION}/a", {}, 422, "gross_amount", id="no amount"),
+        pytest.param("PUT", f"{EXPECTATION}/", {"gross_amount": 1}, 422, "order_id", id="no order"),
+        pytest.param("PUT", f"{EXPECTATION}/%00", {"gross_amount": 1}, 422, "order_id", id="NUL in order"),
+        pytest.param("PUT", "/v1/expectations/other/a", {"gross_amount": 1}, 404, None, id="no merchant"),
+        pytest.param("GET", "/v1/orders/default/none", None, 404, None, id="unknown order"),
+        pytest.param("GET", "/v1/receipts?state=x", None, 422, "state", id="bad receipt state"),
+        pytest.param("GET", "/v1/receipts?after=x", None, 422, "after", id="bad receipt page"),
+        pytest.param("GET", "/v1/receipts/x", None, 422, "receipt_id", id="bad receipt id"),
+        pytest.param("GET", f"/v1/receipts/{RECEIPT}", None, 404, None, id="unknown receipt"),
+        pytest.param("POST", "/v1/receipts/retry", {}, 422, "body", id="neither ids nor filter"),
+        pytest.param("POST", "/v1/receipts/retry", {"ids": ["x"]}, 422, "ids[0]", id="no receipt id"),
+        pytest.param(
+            "POST", "/v1/receipts/retry", {"ids": [RECEIPT], "count": 1}, 422, "body", id="ids and count"
+        ),
+        pytest.param(
+            "POST", "/v1/receipts/retry", {"filter": {"state": "waiting"}}, 422, "filter.state", id="not held"
+        ),
+        pytest.param(
+            "POST",
+            "/v1/receipts/retry",
+            {"filter": {"reason": "kind_unknown"}},
+            422,
+            "filter.reason",
+            id="a kind that is never confirmed",
+        ),
+        pytest.param("GET", "/v1/merchants/other/oddities", None, 404, None, id="oddities of nobody"),
+        pytest.param("GET", "/v1/merchants/default/oddities?reason=x", None, 422, "reason", id="bad reason"),
     ],
 )
 async def test_errors_are_problems_that_name_the_field(  # noqa: PLR0917 (a table's columns)
