@@ -4,8 +4,6 @@ Sources: docs.midtrans.com/docs/https-notification-webhooks for fields and kinds
 Midtrans says ``matching_key``, and what became of the payment only GET status.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn, Protocol
 
 from .parsing import NotificationMalformed, NotJson, parse_object
+from .signature import signature_matches
 from .values import JsonNumber, is_storable, money_text, read_money
 
 __all__ = [
@@ -184,19 +183,15 @@ def read_signed(body: Mapping[str, Any]) -> SignedBody:
 def matching_key(notification: Signed, keys: Sequence[str]) -> tuple[int, str] | None:
     """Return the index of the key that signed *notification* and the form of the amount; None if none did.
 
-    signature_key is hex(SHA512(order_id + status_code + gross_amount + server key)). Every candidate is
-    computed and compared in constant time; an empty key never matches, since anyone could sign with it.
+    Each candidate is compared in constant time; an empty key never matches, since anyone could sign with it.
     """
-    given = notification.signature_key.encode("utf-8", "surrogatepass")
-    found: tuple[int, str] | None = None
-    for form, amount in reversed(notification.gross_amounts):
-        signed = f"{notification.order_id}{notification.status_code}{amount}"
-        for index in range(len(keys) - 1, -1, -1):
-            text = f"{signed}{keys[index]}".encode("utf-8", "surrogatepass")
-            expected = hashlib.sha512(text).hexdigest().encode()
-            if hmac.compare_digest(expected, given) and keys[index]:
-                found = (index, form)
-    return found
+    for form, amount in notification.gross_amounts:
+        for index, key in enumerate(keys):
+            if signature_matches(
+                notification.order_id, notification.status_code, amount, notification.signature_key, key
+            ):
+                return index, form
+    return None
 
 
 def _required_text(body: Mapping[str, Any], name: str) -> str:

@@ -6,8 +6,7 @@ ServiceError
 ├── GatewayError                what a question to Midtrans ran into
 │   ├── GatewayUnavailable      retry: no answer, or one that says nothing about the payment
 │   ├── CannotBeAsked           give up: the id cannot be part of an address
-│   ├── GatewayRefused          repair: the key is not accepted (401)
-│   └── PaymentNotFound         retry: Midtrans does not know it (yet)
+│   └── GatewayRefused          repair: the key is not accepted (401)
 ├── StoreError
 │   ├── StoreOverloaded         retry: too much is waiting for the writer
 │   ├── StoreUnavailable        retry: nothing was stored (disk full, read-only, locked, shut down)
@@ -66,14 +65,6 @@ class GatewayRefused(GatewayError):
     def __init__(self, merchant: str) -> None:
         self.merchant = merchant
         super().__init__(f"Midtrans refused every server key of merchant {merchant!r} (401)")
-
-
-class PaymentNotFound(GatewayError):
-    """Midtrans says in JSON that it does not know what was asked for (404)."""
-
-    def __init__(self, asked: str) -> None:
-        self.asked = asked
-        super().__init__(f"Midtrans does not know {asked!r} (404)")
 
 
 class StoreError(ServiceError):
