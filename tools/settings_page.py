@@ -58,6 +58,7 @@ NAMES = (
     ("limits", tables.LimitsTable),
     ("receiving", tables.ReceivingTable),
     ("confirming", tables.ConfirmingTable),
+    ("retention", tables.RetentionTable),
     ("consumers.NAME", tables.ConsumerTable),
 )
 

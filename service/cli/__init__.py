@@ -4,9 +4,12 @@ import sys
 
 import typer
 
+from service.cli.backup import backup, restore
+from service.cli.doctor import doctor
 from service.cli.migrate import migrate
 from service.cli.run import run
 from service.cli.simulate import simulate
+from service.cli.tail import tail
 from service.cli.tokens import tokens
 from service.errors import ServiceError, SettingsInvalid
 
@@ -22,6 +25,10 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(migrate)
+app.command()(doctor)
+app.command()(tail)
+app.command()(backup)
+app.command()(restore)
 app.command()(simulate)
 app.add_typer(tokens, name="tokens")
 

@@ -14,6 +14,7 @@ from service.domain.backoff import Waits
 from service.domain.limits import Limits
 from service.domain.merchant import NAME_PATTERN, Merchant
 from service.domain.records import ConsumerSpec
+from service.domain.retention import Keep
 from service.settings import sources
 from service.settings.problems import Problems, shape
 from service.settings.tables import (
@@ -23,6 +24,7 @@ from service.settings.tables import (
     MerchantTable,
     MidtransVariables,
     ReceivingTable,
+    RetentionTable,
     ServiceVariables,
     Table,
 )
@@ -32,7 +34,7 @@ T = TypeVar("T", bound=Table)
 DEFAULT_MERCHANT = "default"
 """The merchant that the ``MIDTRANS_*`` variables make, and that ``POST /notifications`` is for."""
 
-TABLES = ("merchants", "limits", "receiving", "confirming", "consumers")
+TABLES = ("merchants", "limits", "receiving", "confirming", "retention", "consumers")
 """The tables of the TOML file."""
 
 
@@ -60,6 +62,7 @@ class Configuration:
     limits: Limits = field(default_factory=Limits)
     waits: Waits = field(default_factory=Waits)
     receiving: Receiving = field(default_factory=Receiving)
+    keep: Keep = field(default_factory=Keep)
     log_level: str = "info"
     log_format: str = "auto"
     trusted_proxies: str = "127.0.0.1"
@@ -88,6 +91,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
     limits = _single(LimitsTable, "limits", tables, problems)
     receiving = _single(ReceivingTable, "receiving", tables, problems)
     confirming = _single(ConfirmingTable, "confirming", tables, problems)
+    retention = _single(RetentionTable, "retention", tables, problems)
     problems.refuse()
     token = service.operator_token
     return Configuration(
@@ -102,6 +106,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
         limits=Limits(**limits.model_dump()),
         waits=Waits(tuple(confirming.first_waits_s), confirming.then_s, confirming.for_s),
         receiving=Receiving(**receiving.model_dump()),
+        keep=retention.keep(),
         log_level=service.log_level,
         log_format=service.log_format,
         trusted_proxies=service.trusted_proxies,

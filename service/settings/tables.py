@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from service.domain.merchant import Merchant
 from service.domain.patterns import check_merchants, check_types
 from service.domain.records import ConsumerSpec
+from service.domain.retention import Keep
 from service.errors import RequestInvalid
 
 MIN_TOKEN_LENGTH = 20
@@ -302,6 +304,33 @@ class ConfirmingTable(FileTable):
     for_s: float = setting(
         86_400.0, about="Seconds of asking after which a receipt is parked.", wanted="seconds above 0", gt=0
     )
+
+
+class RetentionTable(FileTable):
+    """``[retention]``: how long what holds customers' data is kept; events, receipts and payments stay for ever."""
+
+    bodies_days: int = setting(
+        400,
+        about="Days that notifications' raw bodies are kept; those of receipts that wait or are held stay longer.",
+        wanted="days, from 1 to 36500; 0 is for ever",
+        ge=0,
+        le=36_500,
+    )
+    confirmations_days: int = setting(
+        400,
+        about="Days that Midtrans' raw answers are kept; when it was asked, and the verdict, stay.",
+        wanted="days, from 1 to 36500; 0 is for ever",
+        ge=0,
+        le=36_500,
+    )
+
+    def keep(self) -> Keep:
+        """Return it as housekeeping knows it."""
+        return Keep(bodies=_span(self.bodies_days), answers=_span(self.confirmations_days))
+
+
+def _span(days: int) -> timedelta | None:
+    return timedelta(days=days) if days else None
 
 
 class ConsumerTable(FileTable):

@@ -1,10 +1,12 @@
 import ast
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import service
 from service.domain.limits import Limits
+from service.domain.retention import Keep
 from service.errors import SettingsInvalid
 from service.settings import Configuration, load
 from service.settings.problems import shape
@@ -36,6 +38,7 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
     assert configuration.limits == Limits(rate_per_s=200, burst=400, in_flight=16, repeat_share=0.1)
     assert configuration.waits.first == (5, 15, 60, 300, 900)
     assert configuration.receiving.max_body_bytes == 65_536
+    assert configuration.keep == Keep(bodies=timedelta(days=400), answers=timedelta(days=400))
     assert configuration.merchants == ()
 
 
@@ -59,6 +62,9 @@ def test_the_file_makes_merchants_limits_and_consumers(tmp_path: Path) -> None:
         queue_limit = 7
         [confirming]
         first_waits_s = [1, 2.5]
+        [retention]
+        bodies_days = 30
+        confirmations_days = 0
         [consumers.shipping]
         types = ["midtrans.payment.*"]
         on_dead = "skip"
@@ -69,6 +75,7 @@ def test_the_file_makes_merchants_limits_and_consumers(tmp_path: Path) -> None:
     assert configuration.limits.rate_per_s == 10
     assert configuration.receiving.queue_limit == 7
     assert configuration.waits.first == (1.0, 2.5)
+    assert configuration.keep == Keep(bodies=timedelta(days=30), answers=None)
     assert configuration.consumers["shipping"].types == ("midtrans.payment.*",)
     assert configuration.consumers["shipping"].on_dead == "skip"
     assert configuration.consumers["shipping"].lease_seconds == 30
@@ -161,6 +168,7 @@ def test_a_wrong_variable_is_refused_with_how_to_mend_it(environ: dict[str, str]
         pytest.param('[merchants.a]\nserver_key = "x"', "did you mean 'server_keys'?", id="singular"),
         pytest.param("[limits]\nrate_per_s = 0", "wanted: a number above 0", id="no-rate"),
         pytest.param('[limits]\nburst = "9"', "limits.burst is a text of 1 digits", id="number-in-quotes"),
+        pytest.param("[retention]\nbodies_days = -1", "0 is for ever", id="retention"),
         pytest.param("[limit]\nburst = 9", "did you mean 'limits'?", id="unknown-table"),
         pytest.param("limits = 3", "wanted: a table", id="no-table"),
         pytest.param("merchants = {a = 3}", "wanted: a table, as [merchants.NAME]", id="no-merchant"),

@@ -1,0 +1,81 @@
+"""All checks in their order."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from service.api.auth import OPERATOR_FILE
+from service.db import health
+from service.db.engine import database_file
+from service.doctor.finding import Finding, failed, ok, warning
+from service.doctor.midtrans import check_merchant
+from service.doctor.reach import check_here, check_public
+from service.doctor.storage import check_database, check_disk, check_operator_token
+from service.errors import SettingsInvalid
+from service.settings import DEFAULT_MERCHANT, Configuration
+
+Clock = Callable[[], datetime]
+
+
+def examine(
+    configuration: Configuration, *, clock: Clock, service_url: str, public_url: str | None
+) -> Iterator[Finding]:
+    """Yield the findings as they are made; *public_url* is asked only when given."""
+    yield from _settings(configuration)
+    for merchant in configuration.merchants:
+        yield from check_merchant(merchant, clock=clock)
+    yield from check_database(configuration.database_url, clock=clock)
+    yield from check_disk(database_file(configuration.database_url).parent)
+    yield check_operator_token(
+        configuration.data_dir / OPERATOR_FILE, configured=configuration.operator_token is not None
+    )
+    yield from _work(configuration, clock)
+    yield check_here(service_url)
+    if public_url is not None:
+        yield check_public(public_url, path=_path(configuration))
+
+
+def _settings(configuration: Configuration) -> Iterator[Finding]:
+    for text in configuration.warnings:
+        yield warning("settings", text, "compare key and is_production with the dashboard")
+    if not configuration.merchants:
+        yield failed(
+            "settings",
+            "no merchant is set up",
+            "set MIDTRANS_SERVER_KEY, or SERVICE_CONFIG (docs/settings.md)",
+        )
+        return
+    names = ", ".join(merchant.name for merchant in configuration.merchants)
+    yield ok("settings", f"read; merchants: {names}")
+    if not configuration.worker_threads:
+        yield warning(
+            "settings", "SERVICE_WORKER_THREADS is 0: nothing is confirmed", "unset it when all is well"
+        )
+
+
+def _work(configuration: Configuration, clock: Clock) -> Iterator[Finding]:
+    """Yield what waits for a person."""
+    url = configuration.database_url
+    try:
+        health.schema(url)
+        standing = health.standing(url, clock=clock)
+    except SettingsInvalid:  # said before
+        return
+    for merchant, reason in standing.paused.items():
+        yield failed(
+            "merchant " + merchant, f"confirming is paused: {reason}", "see this alarm in docs/operating.md"
+        )
+    held = {state: count for state, count in standing.held.items() if count}
+    words = ", ".join(f"{count} {state}" for state, count in held.items())
+    yield (
+        warning("held receipts", words, "look at them: GET /v1/receipts?state=…; docs/operating.md")
+        if held
+        else ok("held receipts", "none")
+    )
+    waiting = sum(standing.waiting.values())
+    oldest_s = max(standing.oldest_waiting_s.values(), default=0.0)
+    yield ok("waiting receipts", f"{waiting}, the oldest for {oldest_s:.0f} s" if waiting else "none")
+
+
+def _path(configuration: Configuration) -> str:
+    names = [merchant.name for merchant in configuration.merchants]
+    return "/notifications" if DEFAULT_MERCHANT in names or not names else f"/notifications/{names[0]}"

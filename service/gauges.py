@@ -1,0 +1,83 @@
+"""Gauges of what stands in the database and on its disk, read when somebody scrapes."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from service.db.gauges import Gauges, Standing
+from service.db.store import Store
+from service.metrics import Metrics
+
+FRESH_S: Final = 1.0
+"""How long one reading of the database serves: the gauges of one scrape share it."""
+
+
+class _Reading:
+    """The database's standing, read at most once in a while."""
+
+    def __init__(self, store: Store, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._last: tuple[float, Standing] | None = None
+
+    def __call__(self) -> Standing:
+        with self._lock:
+            if self._last is None or self._monotonic() - self._last[0] >= FRESH_S:
+                standing = self._store.read(lambda unit: Gauges(unit).standing())
+                self._last = (self._monotonic(), standing)
+            return self._last[1]
+
+
+def watch(
+    metrics: Metrics,
+    store: Store,
+    *,
+    merchants: Iterable[str],
+    database: Path,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Have *metrics* read what waits, is held, is due and is left. *merchants* are shown with 0 too."""
+    read = _Reading(store, monotonic)
+    names = tuple(merchants)
+
+    def each(found: Mapping[str, float]) -> Mapping[str, float]:
+        return {**dict.fromkeys(names, 0.0), **found}
+
+    metrics.watch(
+        "receipts_waiting", "Receipts to be confirmed.", lambda: each(read().waiting), label="merchant"
+    )
+    metrics.watch(
+        "receipts_oldest_waiting_seconds",
+        "Age of the oldest receipt to be confirmed.",
+        lambda: each(read().oldest_waiting_s),
+        label="merchant",
+    )
+    metrics.watch("receipts_held", "Receipts that wait for a person.", lambda: read().held, label="state")
+    metrics.watch(
+        "checks_due",
+        "Questions of reconcile that are due.",
+        lambda: each(read().checks_due),
+        label="merchant",
+    )
+    metrics.watch(
+        "merchant_paused",
+        "1 while confirming is paused for the merchant.",
+        lambda: each(dict.fromkeys(read().paused, 1)),
+        label="merchant",
+    )
+    metrics.watch(
+        "consumer_lag", "Events that a consumer has not come to.", lambda: read().lag, label="consumer"
+    )
+    metrics.watch("database_bytes", "Size of the database file.", lambda: _size(database))
+    metrics.watch("wal_bytes", "Size of the write-ahead log.", lambda: _size(Path(f"{database}-wal")))
+    metrics.watch(
+        "disk_free_bytes", "Free space under the database.", lambda: shutil.disk_usage(database.parent).free
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
