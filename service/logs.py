@@ -4,10 +4,17 @@ Logging never stops the flow: a line that cannot be written is dropped. Everythi
 uvicorn, SQLAlchemy and warnings too; httpx and httpcore, which log whole URLs, stay quiet below warnings.
 """
 
+import atexit
+import contextlib
 import json
 import logging
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
@@ -29,31 +36,49 @@ QUIET = (
     "uvicorn.access",
 )
 """Loggers of libraries that say nothing below a warning: some show whole URLs or SQL with its values."""
+MOST_LINES = 10_000  # some MB
+GATHER_S = 0.02
+
+_LEVEL_NAMES = {"warn": "warning", "exception": "error", "fatal": "critical"}
 
 
 def configure(
-    *, level: str = "info", form: str = "auto", stream: TextIO | None = None, colours: bool = True
+    *,
+    level: str = "info",
+    form: str = "auto",
+    stream: TextIO | None = None,
+    colours: bool = True,
+    queued: bool = False,
 ) -> None:
-    """Send every log line of this process to *stream* (stdout), in the *form* json, console or auto."""
+    """Send every log line of this process to *stream* (stdout), in the *form* json, console or auto.
+
+    *queued*: by a thread of its own, so that whoever reads too slowly, or not at all, stops nobody (`Backlog`).
+    """
     out = stream or sys.stdout
     if form == "auto":
         form = "console" if out.isatty() else "json"
     render: Processor = Console(colours=colours and out.isatty()) if form == "console" else as_json
-    chain: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        mask_fields,
-        render,
-    ]
+    chain: list[Processor] = [complete, mask_fields, render]
+    lines: Lines | Backlog = Lines(out)
+    if queued:
+        lines = Backlog(out.fileno(), lambda count: _made(chain, "warning", "log_lines_lost", count=count))
+        atexit.register(lines.close)
     structlog.configure(
         processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_names: Lines(out),
+        logger_factory=lambda *_names: lines,
         cache_logger_on_first_use=True,
     )
-    _route_libraries(LEVELS[level], chain, Lines(out))
+    _route_libraries(LEVELS[level], chain, lines)
+
+
+def complete(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Add level, time and traceback. One step for three of structlog's: a line is written for every notification."""
+    event["level"] = _LEVEL_NAMES.get(method, method)
+    event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    return event
 
 
 def mask_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -88,10 +113,61 @@ class Lines:
     debug = info = warning = warn = error = critical = exception = fatal = log = msg
 
 
+class Backlog:
+    """Takes lines without waiting and writes them to a file descriptor, some hundredths of a second later.
+
+    While nobody reads, `MOST_LINES` wait; what comes then is dropped and counted, and the count is written when
+    there is room again. It writes past the stream's buffer, whose lock a stuck write would hold for ever.
+    """
+
+    def __init__(self, descriptor: int, lost: Callable[[int], str]) -> None:
+        self._descriptor = descriptor
+        self._lost = lost
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
+        self._thread.start()
+
+    def msg(self, line: str) -> None:
+        """Have *line* written, or drop it."""
+        if self._lines.qsize() < MOST_LINES:
+            self._lines.put(line)
+        else:
+            self._dropped += 1
+
+    debug = info = warning = warn = error = critical = exception = fatal = log = msg
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what waits, as far as *timeout_s* suffices."""
+        self._lines.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        going_on = True
+        while going_on:
+            found = [self._lines.get()]
+            if found[0] is not None:
+                time.sleep(GATHER_S)  # one write, and one turn of this thread, for all that comes together
+            with contextlib.suppress(Empty):
+                while len(found) < MOST_LINES:
+                    found.append(self._lines.get_nowait())
+            going_on = None not in found
+            self._write([line for line in found if line is not None])
+
+    def _write(self, lines: list[str]) -> None:
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            lines.append(self._lost(dropped))
+        left = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+        with contextlib.suppress(OSError):  # the reader has gone
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+
 class _Bridge(logging.Handler):
     """Brings what libraries log through the same chain."""
 
-    def __init__(self, chain: list[Processor], lines: Lines) -> None:
+    def __init__(self, chain: list[Processor], lines: "Lines | Backlog") -> None:
         super().__init__()
         self._chain = chain
         self._lines = lines
@@ -99,15 +175,21 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record* as a line of ours."""
         try:
-            event: Any = {"event": record.getMessage(), "logger": record.name, "exc_info": record.exc_info}
-            for step in self._chain:
-                event = step(None, record.levelname.lower(), event)
-            self._lines.msg(event)
+            level, facts = record.levelname.lower(), {"logger": record.name, "exc_info": record.exc_info}
+            self._lines.msg(_made(self._chain, level, record.getMessage(), **facts))
         except Exception as error:  # noqa: BLE001 (a line that cannot be made is no reason to stop)
             self._lines.msg(mask_text(f"log line of {record.name} lost: {error!r}"))
 
 
-def _route_libraries(level: int, chain: list[Processor], lines: Lines) -> None:
+def _made(chain: list[Processor], level: str, name: str, **facts: Any) -> str:
+    line: Any = {"event": name, **facts}
+    for step in chain:
+        line = step(None, level, line)
+    text: str = line
+    return text
+
+
+def _route_libraries(level: int, chain: list[Processor], lines: "Lines | Backlog") -> None:
     root = logging.getLogger()
     root.handlers = [_Bridge(chain, lines)]
     root.setLevel(level)
