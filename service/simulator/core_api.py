@@ -95,9 +95,7 @@ def _read(request: Request, simulator: Simulator, account: Account, parts: list[
     if parts[1:] == ["status", "b2b"]:
         page, per_page = _number(request, "page", 0), _number(request, "per_page", 10)
         return account.status_b2b(parts[0], page=page, per_page=per_page)
-    if parts[1:] != ["status"]:
-        return None
-    return simulator.lagging.answer(account, parts[0], simulator.faults.of(account.merchant_id))
+    return simulator.status(account, parts[0]) if parts[1:] == ["status"] else None
 
 
 def _charge(request: Request, simulator: Simulator, account: Account, payload: Body) -> Body:

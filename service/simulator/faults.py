@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class FaultInvalid(Exception):
@@ -78,7 +80,8 @@ class FaultTable:
     def __init__(self, everyone: Faults = NONE) -> None:
         self._everyone = everyone
         self._merchants: dict[str, Faults] = {}
-        self._drawn: Counter[tuple[str, str, str]] = Counter()
+        self._thrown: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self._happened: dict[str, Counter[str]] = defaultdict(Counter)
         self._lock = threading.Lock()
 
     def put(self, faults: Faults, merchant_id: str | None = None) -> None:
@@ -86,31 +89,44 @@ class FaultTable:
         with self._lock:
             if merchant_id is None:
                 self._everyone = faults
+                self._thrown.clear()
+                self._happened.clear()
             else:
                 self._merchants[merchant_id] = faults
-            self._drawn.clear()
+                self._thrown.pop(merchant_id, None)
+                self._happened.pop(merchant_id, None)
 
     def of(self, merchant_id: str) -> Faults:
         """Return what a merchant suffers."""
         return self._merchants.get(merchant_id, self._everyone)
 
     def shown(self) -> dict[str, Any]:
-        """Return all that is set, as JSON."""
+        """Return all that is set, and how often each happened since, as JSON."""
         with self._lock:
             merchants = {merchant: faults.chosen() for merchant, faults in self._merchants.items()}
-            return {"faults": self._everyone.chosen(), "merchants": merchants}
+            happened = {merchant: dict(counts) for merchant, counts in self._happened.items()}
+            return {"faults": self._everyone.chosen(), "merchants": merchants, "happened": happened}
 
     def happens(self, fault: str, merchant_id: str, order_id: str) -> bool:
         """Throw the dice: the n-th throw for a fault and an order is the same in every run."""
         probability: float = getattr(self.of(merchant_id), fault)
-        return self.draw(fault, merchant_id, order_id) < probability
+        if not probability or self._throw(fault, merchant_id, order_id).random() >= probability:
+            return False
+        self.count(fault, merchant_id)
+        return True
 
-    def draw(self, fault: str, merchant_id: str, order_id: str) -> float:
-        """Return the next number from 0 to 1 for a fault and an order."""
-        faults = self.of(merchant_id)
-        if not getattr(faults, fault):
-            return 1.0
+    def pick(self, fault: str, merchant_id: str, order_id: str, kinds: Sequence[T]) -> T:
+        """Return one of the kinds in which a fault comes; repeatable like ``happens``."""
+        return self._throw(f"{fault} kind", merchant_id, order_id).choice(kinds)
+
+    def count(self, fault: str, merchant_id: str) -> None:
+        """Note that a fault happened."""
         with self._lock:
-            self._drawn[fault, merchant_id, order_id] += 1
-            throw = self._drawn[fault, merchant_id, order_id]
-        return Random(f"{faults.seed}/{fault}/{order_id}/{throw}").random()  # noqa: S311 - repeatable on purpose
+            self._happened[merchant_id][fault] += 1
+
+    def _throw(self, fault: str, merchant_id: str, order_id: str) -> Random:
+        with self._lock:
+            thrown = self._thrown[merchant_id]
+            thrown[fault, order_id] += 1
+            number = thrown[fault, order_id]
+        return Random(f"{self.of(merchant_id).seed}/{fault}/{order_id}/{number}")  # noqa: S311 - repeatable

@@ -31,10 +31,7 @@ class LaggingStatus:
 
     def answer(self, account: Account, id_: str, faults: Faults) -> Body:
         """Answer GET status by transaction_id or order_id."""
-        now = account.status(id_)
-        if not faults.status_lag_s and not faults.status_404_s:
-            return now
-        for transaction_id in _candidates(account, id_, now):
+        for transaction_id in _candidates(account, id_, account.status(id_)):
             seen = self._seen(account, transaction_id, faults)
             if seen is not None:
                 return seen
@@ -51,9 +48,9 @@ class LaggingStatus:
         return next(known, past[0][1])
 
 
-def _candidates(account: Account, id_: str, now: Body) -> Iterator[str]:
+def _candidates(account: Account, id_: str, present: Body) -> Iterator[str]:
     """Yield the payments that an id may mean, newest first: one transaction, or all of an order."""
-    own = now.get("transaction_id")
+    own = present.get("transaction_id")
     if own is None:
         return
     if own == id_:

@@ -61,7 +61,7 @@ th{font-weight:600;background:#eef1f4} small,code{color:#56616f} .amount{text-al
 form{display:inline-block;margin:0 .2rem .2rem 0} button,select,input{font:inherit;padding:.15rem .5rem}
 .status{display:inline-block;padding:0 .5rem;border-radius:.6rem;background:#e4e7eb;white-space:nowrap}
 .settlement,.capture,.delivered{background:#c9efd4} .pending,.authorize,.waiting{background:#fbeabf}
-.deny,.expire,.cancel,.failure,.failed{background:#f6d0cf}
+.deny,.expire,.cancel,.failure,.failed,.lost{background:#f6d0cf}
 """
 _LABELS: Mapping[Step, list[tuple[str, dict[str, str]]]] = {  # step → buttons: (label, form fields)
     Step.PAY: [("pay", {})],

@@ -109,6 +109,17 @@ class Simulator:
         self._notify(account.server_key, body)
         return body
 
+    def status(self, account: Account, id_: str) -> dict[str, Any]:
+        """Answer GET status, as of a while ago where the merchant's faults say so."""
+        faults, present = self.faults.of(account.merchant_id), account.status(id_)
+        if not faults.status_lag_s and not faults.status_404_s:
+            return present
+        answer = self.lagging.answer(account, id_, faults)
+        if answer.get("signature_key") != present.get("signature_key"):
+            lagged = faults.status_lag_s and (answer["status_code"] != "404" or not faults.status_404_s)
+            self.faults.count("status_lag_s" if lagged else "status_404_s", account.merchant_id)
+        return answer
+
     def suffer(self, faults: Faults, merchant_id: str | None = None) -> None:
         """Have *faults* happen from now on, to one merchant or to all that have none of their own."""
         self.faults.put(faults, merchant_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, Response
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from service.simulator.simulator import Simulator
 
 _HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+_TEXTS: Mapping[int, str] = {
+    500: "Sorry, we encountered internal server error. We will fix this soon.",
+    503: "Bank/partner is experiencing connection issue.",
+}
 _PROMISED_BYTES = 1_000
 
 
@@ -41,21 +46,17 @@ async def trouble_of_status(simulator: Simulator, account: Account, id_: str) ->
         await asyncio.sleep(faults.of(merchant_id).slow_s)
     if faults.happens("status_reset", merchant_id, subject):
         return CutOff()
-    thrown, probability = faults.draw("status_5xx", merchant_id, subject), faults.of(merchant_id).status_5xx
-    return _server_error(thrown / probability) if thrown < probability else None
+    if not faults.happens("status_5xx", merchant_id, subject):
+        return None
+    return _server_error(faults.pick("status_5xx", merchant_id, subject, [500, 502, 503]))
 
 
-def _server_error(dice: float) -> Response:
-    """Return one of the three kinds of 5xx."""
-    if dice < 1 / 3:
-        return HTMLResponse(_HTML, status_code=502)
-    code, text = (
-        ("500", "Sorry, we encountered internal server error. We will fix this soon.")
-        if dice < 2 / 3
-        else ("503", "Bank/partner is experiencing connection issue.")
-    )
-    body = json.dumps({"status_code": code, "status_message": text})
-    return Response(body, status_code=int(code), media_type="application/json")
+def _server_error(code: int) -> Response:
+    """Return a 5xx: JSON from Midtrans itself, HTML from what stands before it."""
+    if code not in _TEXTS:
+        return HTMLResponse(_HTML, status_code=code)
+    body = json.dumps({"status_code": str(code), "status_message": _TEXTS[code]})
+    return Response(body, status_code=code, media_type="application/json")
 
 
 def _order_of(account: Account, id_: str) -> str:

@@ -126,9 +126,11 @@ async def test_a_delayed_notification_comes_later(scene: Scene) -> None:
 
 async def test_one_merchants_faults_are_not_anothers(scene: Scene) -> None:
     shown = await scene.put(scene.account.merchant_id, lost=1)
-    assert shown == {"faults": {}, "merchants": {scene.account.merchant_id: {"lost": 1.0}}}
-    assert (await scene.api.get("/simulator/faults")).json() == shown
+    own = scene.account.merchant_id
+    assert shown == {"faults": {}, "merchants": {own: {"lost": 1.0}}, "happened": {}}
     scene.charge()
+    shown = (await scene.api.get("/simulator/faults")).json()
+    assert shown == {"faults": {}, "merchants": {own: {"lost": 1.0}}, "happened": {own: {"lost": 1}}}
     payload = {"payment_type": "qris", "transaction_details": {"order_id": "o-2", "gross_amount": 1}}
     scene.simulator.midtrans.account("another-key").charge(payload)
     await scene.sent()
@@ -185,6 +187,8 @@ async def test_a_lagging_status_answers_as_of_then(scene: Scene) -> None:
     assert await scene.said() == "pending"
     scene.clock.now += timedelta(seconds=1)
     assert await scene.said() == "settlement"
+    happened = (await scene.api.get("/simulator/faults")).json()["happened"]
+    assert happened == {scene.account.merchant_id: {"status_lag_s": 3}}
 
 
 async def test_a_lag_that_begins_knows_what_was_before(scene: Scene) -> None:

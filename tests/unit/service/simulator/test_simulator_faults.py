@@ -1,7 +1,6 @@
 """Faults: which there are, who suffers them, and that a seed brings the same ones again."""
 
 from dataclasses import fields
-from typing import Any
 
 import pytest
 
@@ -81,5 +80,14 @@ def test_a_merchants_own_faults_stand_in_the_place_of_everyones() -> None:
     table.put(NONE, "G2")
     assert all(throws(table, "G1"))
     assert not any(throws(table, "G2"))
-    shown: dict[str, Any] = {"faults": {"lost": 1.0}, "merchants": {"G2": {}}}
-    assert table.shown() == shown
+    assert table.shown() == {
+        "faults": {"lost": 1.0},
+        "merchants": {"G2": {}},
+        "happened": {"G1": {"lost": 3 * len(ORDERS)}},
+    }
+
+
+def test_a_kind_is_the_same_in_every_run() -> None:
+    tables = FaultTable(Faults(seed=1)), FaultTable(Faults(seed=1)), FaultTable(Faults(seed=2))
+    picked = [[table.pick("status_5xx", "G1", order, range(1_000)) for order in ORDERS] for table in tables]
+    assert picked[0] == picked[1] != picked[2]
