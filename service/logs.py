@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 import structlog

@@ -58,7 +58,7 @@ def run(
     form = configuration.log_format
     if try_out and not configuration.merchants and form == "auto":
         form = "console"  # a demo is looked at, through whatever pipe
-    logs.configure(level=configuration.log_level, form=form)
+    logs.configure(level=configuration.log_level, form=form, queued=True)
     server = Server(configuration.shutdown_timeout_s)
     with server.told_to_end(), ExitStack() as stack:
         listener = stack.enter_context(listen(configuration.host, configuration.port, or_next=try_out))
