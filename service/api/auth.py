@@ -1,5 +1,6 @@
 """Who calls, and what their role lets them do (DESIGN 7). There is no anonymous mode."""
 
+import asyncio
 import contextlib
 import hmac
 import os
@@ -7,7 +8,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from fastapi import Depends, Request, Security
 from fastapi import Path as PathParameter
@@ -22,10 +23,16 @@ from service.domain.records import Role, Token
 from service.errors import Forbidden, Unauthenticated
 
 CACHE_S: Final = 1.0
-"""How long a revoked token may go on."""
+"""How long a revoked token may go on, and one that was tried too early is refused."""
 CACHED: Final = 1024
+MISSES: Final = 4096
+"""How many unknown tokens are remembered for as long, apart from the known ones: they push none of these out."""
+LOOK_UPS: Final = 4
+"""How many threads may look for unknown tokens at once, and as many for known ones, whose time in memory is over."""
 LONGEST: Final = 512
 OPERATOR_FILE: Final = "operator.token"
+UNKNOWN: Final = "the token is unknown or revoked"
+_T = TypeVar("_T")
 
 
 class Auth:
@@ -35,31 +42,51 @@ class Auth:
         self._store = store
         self._configured = None if operator_token is None else hash_of(operator_token)
         self._cache: dict[bytes, tuple[Token, float]] = {}
+        self._misses: dict[bytes, float] = {}
+        self._strangers = asyncio.Semaphore(LOOK_UPS)
+        self._known = asyncio.Semaphore(LOOK_UPS)
 
     async def check(self, secret: str | None) -> Token:
         """Return whose token this is; raise Unauthenticated."""
         if secret is None:
             raise Unauthenticated("send the header 'Authorization: Bearer <token>'")
         if len(secret) > LONGEST:
-            raise Unauthenticated("the token is unknown or revoked")
+            raise Unauthenticated(UNKNOWN)
         hashed = hash_of(secret)
         if self._configured is not None and hmac.compare_digest(hashed, self._configured):
             return Token("configured", Role.OPERATOR)
         # The table and the cache are asked for the hash: how long that takes says nothing about a secret.
-        known = self._cache.get(hashed)
-        if known is not None and time.monotonic() < known[1]:
-            return known[0]
-        return await self._look_up(hashed)
+        return self._remembered(hashed) or await self._look_up(hashed)
+
+    def _remembered(self, hashed: bytes) -> Token | None:
+        """Return the token if it was found of late; raise Unauthenticated if it was not."""
+        now = time.monotonic()
+        if now < self._misses.get(hashed, 0.0):
+            raise Unauthenticated(UNKNOWN)
+        token, until = self._cache.get(hashed, (None, 0.0))
+        return token if now < until else None
 
     async def _look_up(self, hashed: bytes) -> Token:
-        token: Token | None = await run_in_threadpool(self._store.read, lambda unit: unit.tokens.find(hashed))
-        self._cache.pop(hashed, None)
-        if token is None:
-            raise Unauthenticated("the token is unknown or revoked")
-        if len(self._cache) >= CACHED:
-            self._cache.clear()
-        self._cache[hashed] = (token, time.monotonic() + CACHE_S)
+        async with self._known if hashed in self._cache else self._strangers:
+            known = self._remembered(hashed)  # by another request that asked meanwhile
+            if known is not None:
+                return known
+            token: Token | None = await run_in_threadpool(
+                self._store.read, lambda unit: unit.tokens.find(hashed)
+            )
+            until = time.monotonic() + CACHE_S
+            self._cache.pop(hashed, None)
+            if token is None:
+                _remember(self._misses, hashed, until, most=MISSES)
+                raise Unauthenticated(UNKNOWN)
+            _remember(self._cache, hashed, (token, until), most=CACHED)
         return token
+
+
+def _remember(memory: dict[bytes, _T], hashed: bytes, value: _T, *, most: int) -> None:
+    if len(memory) >= most:
+        memory.clear()
+    memory[hashed] = value
 
 
 def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
