@@ -98,9 +98,8 @@ class ReceiptReads:
         A page may hold fewer than *limit*, or none, and yet not be the last: where no index leads to what is
         asked for, it looks at ``LOOKED_AT`` receipts and no more.
         """
-        source = _looked_at(wanted, after)
-        query = select(source).where(*wanted.conditions(source.c)).order_by(source.c.id.desc())
-        found = [_receipt(row) for row in self._connection.execute(query.limit(limit + 1))]
+        query = _newest_first(wanted, after).limit(limit + 1)
+        found = [_receipt(row) for row in self._connection.execute(query)]
         if len(found) > limit:
             return found[:limit], found[limit - 1].id
         return found, None if _has_index(wanted) else self._floor(after)
@@ -167,6 +166,14 @@ def _has_index(wanted: ReceiptFilter) -> bool:
     return rare or wanted.order_id is not None
 
 
+def _newest_first(wanted: ReceiptFilter, after: UUID | None) -> Select[Any]:
+    if wanted.order_id is None and wanted.state is not None and wanted.state in NOTABLE:
+        query = select(receipts).where(*wanted.conditions(receipts.c), _IS_NOTABLE)
+        return _behind(query, after).order_by(receipts.c.id.desc())
+    source = _looked_at(wanted, after)
+    return select(source).where(*wanted.conditions(source.c)).order_by(source.c.id.desc())
+
+
 def _looked_at(wanted: ReceiptFilter, after: UUID | None) -> Subquery:
     """Return the receipts to look at. The offset keeps databases from choosing another way to them."""
     query = select(receipts)
@@ -175,8 +182,6 @@ def _looked_at(wanted: ReceiptFilter, after: UUID | None) -> Subquery:
     elif wanted.state is ReceiptState.WAITING:
         query = query.where(receipts.c.state == wanted.state.value)
         return _behind(query, after, indexed=False).offset(0).subquery()
-    elif wanted.state is not None and wanted.state in NOTABLE:
-        query = query.where(receipts.c.state == wanted.state.value, _IS_NOTABLE)
     else:
         query = query.order_by(receipts.c.id.desc()).limit(LOOKED_AT)
     return _behind(query, after).offset(0).subquery()
