@@ -1,5 +1,7 @@
 """What a shop says it charged, and the whole order as known now: through HTTP, Midtrans in memory, its clock moved."""
 
+import json
+import shlex
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from support.desk import SHOP, Desk, make_desk
 from django_midtrans.status import Outcome
 from service.domain.orders import Charged, order_now
 
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 PATH = "/v1/expectations/default/"
 
 
@@ -152,3 +155,18 @@ def test_the_amount_that_must_match_is_that_of_the_payments_that_count(
     ]
     found = order_now(charged, expected=Decimal(expected) if expected else None)
     assert view == (found and (found.outcome.value, found.paid_payments, found.amount_matches))
+
+
+@pytest.mark.parametrize("page", ["expectations.md", "operating.md"])
+def test_the_calls_in_the_docs_work_as_they_stand(desk: Desk, page: str) -> None:
+    lines = [
+        line for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line.startswith("curl ")
+    ]
+    desk.call("PUT", PATH + "order-1001", {"gross_amount": 1})
+    assert len(lines) > 2
+    for line in lines:
+        curl = shlex.split(line)
+        url, data = next(part for part in curl if part.startswith("$API")), curl[-1] if "-d" in curl else None
+        method = "PUT" if "PUT" in curl else "POST" if data else "GET"
+        answer = desk.call(method, "/v1" + url.removeprefix("$API"), json.loads(data) if data else None)
+        assert answer.status_code == 200, f"{line}: {answer.text}"
