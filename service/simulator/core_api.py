@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from django_midtrans.testing import Account, UnknownServerKey
 from service.simulator.simulator import Route, Simulator
-from service.simulator.status_faults import trouble_of_status
+from service.simulator.status_faults import answer_of_status, trouble_of_status
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -95,7 +95,7 @@ def _read(request: Request, simulator: Simulator, account: Account, parts: list[
     if parts[1:] == ["status", "b2b"]:
         page, per_page = _number(request, "page", 0), _number(request, "per_page", 10)
         return account.status_b2b(parts[0], page=page, per_page=per_page)
-    return simulator.status(account, parts[0]) if parts[1:] == ["status"] else None
+    return answer_of_status(simulator, account, parts[0]) if parts[1:] == ["status"] else None
 
 
 def _charge(request: Request, simulator: Simulator, account: Account, payload: Body) -> Body:

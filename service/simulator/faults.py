@@ -34,7 +34,10 @@ class Faults:
     status_reset: float = 0.0  # probability: GET status breaks the connection off
     status_slow: float = 0.0  # probability: GET status answers *slow_s* later
     slow_s: float = 5.0
-    status_lag_s: float = 0.0  # GET status answers as of so long ago
+    status_lag: float = (
+        0.0  # probability: GET status answers as of *lag_s* ago; below 1, as several copies would
+    )
+    lag_s: float = 10.0
     status_404_s: float = 0.0  # GET status does not know a payment for so long after its charge
     seed: int = 0
 

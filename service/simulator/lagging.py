@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_midtrans.testing import Account
-    from service.simulator.faults import Faults
 
 Body = dict[str, Any]
 UNKNOWN_ID = ""  # no payment has it: what is asked with it is not found
@@ -29,16 +28,16 @@ class LaggingStatus:
         past = self._past.setdefault(transaction_id, [])
         past.append((self._clock(), account.status(transaction_id)))
 
-    def answer(self, account: Account, id_: str, faults: Faults) -> Body:
-        """Answer GET status by transaction_id or order_id."""
+    def answer(self, account: Account, id_: str, *, lag_s: float, hidden_s: float) -> Body:
+        """Answer as of *lag_s* ago, and for *hidden_s* after a charge as if there were none."""
+        lag, hidden = timedelta(seconds=lag_s), timedelta(seconds=hidden_s)
         for transaction_id in _candidates(account, id_, account.status(id_)):
-            seen = self._seen(account, transaction_id, faults)
+            seen = self._seen(account, transaction_id, lag, hidden)
             if seen is not None:
                 return seen
         return account.status(UNKNOWN_ID)
 
-    def _seen(self, account: Account, transaction_id: str, faults: Faults) -> Body | None:
-        lag, hidden = timedelta(seconds=faults.status_lag_s), timedelta(seconds=faults.status_404_s)
+    def _seen(self, account: Account, transaction_id: str, lag: timedelta, hidden: timedelta) -> Body | None:
         if account.find(transaction_id).transaction_time + max(lag, hidden) > self._clock():
             return None
         past = self._past.get(transaction_id)

@@ -109,21 +109,10 @@ class Simulator:
         self._notify(account.server_key, body)
         return body
 
-    def status(self, account: Account, id_: str) -> dict[str, Any]:
-        """Answer GET status, as of a while ago where the merchant's faults say so."""
-        faults, present = self.faults.of(account.merchant_id), account.status(id_)
-        if not faults.status_lag_s and not faults.status_404_s:
-            return present
-        answer = self.lagging.answer(account, id_, faults)
-        if answer.get("signature_key") != present.get("signature_key"):
-            lagged = faults.status_lag_s and (answer["status_code"] != "404" or not faults.status_404_s)
-            self.faults.count("status_lag_s" if lagged else "status_404_s", account.merchant_id)
-        return answer
-
     def suffer(self, faults: Faults, merchant_id: str | None = None) -> None:
         """Have *faults* happen from now on, to one merchant or to all that have none of their own."""
         self.faults.put(faults, merchant_id)
-        if faults.status_lag_s:
+        if faults.status_lag:
             for account in self._accounts(merchant_id):
                 for payment in account.transactions():
                     self.lagging.remember(account, payment.transaction_id)
@@ -136,7 +125,7 @@ class Simulator:
         if route is None:
             route = self._routes[body["transaction_id"]] = _charging.get()
         merchant_id = body["merchant_id"]
-        if self.faults.of(merchant_id).status_lag_s:
+        if self.faults.of(merchant_id).status_lag:
             self.lagging.remember(self.merchant(merchant_id), body["transaction_id"])
         self._outbox.post(body, route.urls(self.notify_url))
 

@@ -1,11 +1,11 @@
-"""GET status when Midtrans is not well: slow, broken off, or a 5xx."""
+"""GET status when Midtrans is not well: slow, broken off, a 5xx, or behind itself (``lagging.py``)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import HTMLResponse, Response
 
@@ -49,6 +49,19 @@ async def trouble_of_status(simulator: Simulator, account: Account, id_: str) ->
     if not faults.happens("status_5xx", merchant_id, subject):
         return None
     return _server_error(faults.pick("status_5xx", merchant_id, subject, [500, 502, 503]))
+
+
+def answer_of_status(simulator: Simulator, account: Account, id_: str) -> dict[str, Any]:
+    """Answer GET status, as of a while ago where the faults say so."""
+    faults, merchant_id = simulator.faults.of(account.merchant_id), account.merchant_id
+    lags = simulator.faults.happens("status_lag", merchant_id, _order_of(account, id_))
+    if not lags and not faults.status_404_s:
+        return account.status(id_)
+    lag_s = faults.lag_s if lags else 0.0
+    answer = simulator.lagging.answer(account, id_, lag_s=lag_s, hidden_s=faults.status_404_s)
+    if faults.status_404_s and "transaction_id" not in answer and "transaction_id" in account.status(id_):
+        simulator.faults.count("status_404_s", merchant_id)
+    return answer
 
 
 def _server_error(code: int) -> Response:

@@ -61,7 +61,8 @@ COLUMNS = {
     "status-5xx": Column(Faults(status_5xx=0.5)),
     "status-slow": Column(Faults(status_slow=0.7, slow_s=0.15)),
     "status-reset": Column(Faults(status_reset=0.5)),
-    "status-lag": Column(Faults(status_lag_s=12), pause_s=5),
+    "status-lag": Column(Faults(status_lag=1, lag_s=12), pause_s=5),
+    "status-flaps": Column(Faults(status_lag=0.5, lag_s=12), pause_s=5),
     "status-404": Column(Faults(status_404_s=25), pause_s=5),
     "everything": Column(
         Faults(
@@ -74,7 +75,8 @@ COLUMNS = {
             status_reset=0.2,
             status_slow=0.2,
             slow_s=0.1,
-            status_lag_s=12,
+            status_lag=0.5,
+            lag_s=12,
             status_404_s=15,
         ),
         pause_s=5,
@@ -165,7 +167,7 @@ def test_there_is_a_story_for_every_scenario() -> None:
 @pytest.mark.parametrize("column", [name for name in COLUMNS if COLUMNS[name].faults.chosen()])
 def test_what_is_to_go_wrong_does(theatre: Theatre, column: str) -> None:
     theatre.play(column)
-    wanted = COLUMNS[column].faults.chosen().keys() - {"delay_s", "reorder_s", "slow_s"}
+    wanted = COLUMNS[column].faults.chosen().keys() - {"delay_s", "reorder_s", "slow_s", "lag_s"}
     happened = theatre.stage.simulator.simulator.faults.shown()["happened"]
     assert happened[theatre.stage.account(column).merchant_id].keys() == wanted
 

@@ -1,6 +1,7 @@
 """Faults and scenarios over HTTP: what is asked for happens, and nothing else does."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -176,7 +177,7 @@ def test_a_reset_breaks_the_answer_off() -> None:
 
 
 async def test_a_lagging_status_answers_as_of_then(scene: Scene) -> None:
-    await scene.put(status_lag_s=10)
+    await scene.put(status_lag=1, lag_s=10)
     own = scene.charge()
     assert await scene.said(own) == "404"
     scene.clock.now += timedelta(seconds=10)
@@ -188,19 +189,28 @@ async def test_a_lagging_status_answers_as_of_then(scene: Scene) -> None:
     scene.clock.now += timedelta(seconds=1)
     assert await scene.said() == "settlement"
     happened = (await scene.api.get("/simulator/faults")).json()["happened"]
-    assert happened == {scene.account.merchant_id: {"status_lag_s": 3}}
+    assert happened == {scene.account.merchant_id: {"status_lag": 5}}
 
 
 async def test_a_lag_that_begins_knows_what_was_before(scene: Scene) -> None:
     own = scene.charge()
     scene.clock.now += timedelta(seconds=60)
-    await scene.put(status_lag_s=10)
+    await scene.put(status_lag=1, lag_s=10)
     scene.account.pay(own)
     assert await scene.said(own) == "pending"
 
 
+async def test_a_status_that_lags_now_and_then_goes_back_and_forth(scene: Scene) -> None:
+    await scene.put(status_lag=0.5, lag_s=10)
+    own = scene.charge()
+    scene.clock.now += timedelta(seconds=10)
+    scene.account.pay(own)
+    said = [await scene.said(own) for _ in range(40)]
+    assert {("pending", "settlement"), ("settlement", "pending")} <= set(itertools.pairwise(said))
+
+
 async def test_a_lagging_answer_about_an_order_is_its_earlier_payment(scene: Scene) -> None:
-    await scene.put(status_lag_s=10)
+    await scene.put(status_lag=1, lag_s=10)
     first = scene.charge()
     scene.clock.now += timedelta(seconds=10)
     scene.charge()

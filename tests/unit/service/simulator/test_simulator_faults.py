@@ -20,8 +20,8 @@ def test_by_default_nothing_goes_wrong() -> None:
 
 
 def test_options_come_as_numbers_or_as_text() -> None:
-    faults = Faults.from_options({"lost": "0.5", "status_lag_s": 3, "seed": "9"})
-    assert faults.chosen() == {"lost": 0.5, "status_lag_s": 3.0, "seed": 9}
+    faults = Faults.from_options({"lost": "0.5", "lag_s": 3, "seed": "9"})
+    assert faults.chosen() == {"lost": 0.5, "lag_s": 3.0, "seed": 9}
 
 
 @pytest.mark.parametrize(
