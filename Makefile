@@ -39,6 +39,9 @@ format: $(VENV)/.dev ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
+docs: $(VENV)/.dev ## Write what the documentation takes from the code
+	@$(BIN)/python docs/generate.py
+
 lock: $(VENV)/.dev ## Compile requirements/ from pyproject.toml (UPGRADE=--upgrade takes newer versions)
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install uv
 	@$(MAKE) --no-print-directory compile

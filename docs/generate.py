@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
-"""Write docs/states.md from the state table; with --check, say whether it is up to date and write nothing."""
+"""Write what the documentation takes from the code; with --check, say what is not up to date and write nothing.
 
+states.md and settings.md are made whole; in receiving.md and events.md what stands between two marks is.
+"""
+
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the checkout is not
 
+from django_midtrans.events import REFUND_CONFIRMED, TYPE_PREFIX  # noqa: E402
 from django_midtrans.status import (  # noqa: E402
     ANY_FRAUD_STATUS,
     OUTCOME_OF,
@@ -17,8 +23,10 @@ from django_midtrans.status import (  # noqa: E402
     Relation,
     relation,
 )
+from service.domain.answers import as_markdown  # noqa: E402
+from tools.settings_page import page as settings_page  # noqa: E402
 
-STATES = ROOT / "docs" / "states.md"
+DOCS = ROOT / "docs"
 COLOURS = {
     Outcome.OPEN: "#fff3c4,stroke:#b7791f",
     Outcome.PAID: "#c6f6d5,stroke:#2f855a",
@@ -29,7 +37,7 @@ SIGNS = {Relation.NEXT: "next", Relation.SAME: "same", Relation.BEHIND: "·", Re
 TEMPLATE = """\
 # States of a payment
 
-Made by `python docs/generate.py` from `django_midtrans/status.py`; a test fails when the two differ.
+Made by `make docs` from `django_midtrans/status.py`; a test fails when the two differ.
 
 ## Documented direct steps
 
@@ -95,16 +103,38 @@ def states_page() -> str:
     return TEMPLATE.format(diagram=diagram(), words=words(), matrix=matrix())
 
 
+def event_types() -> str:
+    """Return the table of event types."""
+    rows = ["| type | outcome |", "|---|---|"]
+    rows += [f"| `{TYPE_PREFIX}{status}` | {OUTCOME_OF[status]} |" for status in PaymentStatus]
+    return "\n".join([*rows, f"| `{TYPE_PREFIX}{REFUND_CONFIRMED}` | as before |"])
+
+
+def between(name: str, mark: str, made: str) -> str:
+    """Return the page *name* with *made* between ``<!-- mark: … -->`` and ``<!-- /mark -->``."""
+    page = (DOCS / name).read_text(encoding="utf-8")
+    head, inside, tail = re.split(rf"(?s)(?<=<!-- {mark}: )(.*?)(?=<!-- /{mark} -->)", page, maxsplit=1)
+    return f"{head}{inside.partition(chr(10))[0]}\n{made}\n{tail}"
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Yield every page that the code has a part in, as it should be."""
+    yield DOCS / "states.md", states_page()
+    yield DOCS / "settings.md", settings_page()
+    yield DOCS / "receiving.md", between("receiving.md", "answers", as_markdown())
+    yield DOCS / "events.md", between("events.md", "types", event_types())
+
+
 def main(arguments: list[str]) -> int:
-    """Write the page, or check it; return the exit code."""
-    page = states_page()
+    """Write the pages, or check them; return the exit code."""
+    stale = [(path, page) for path, page in pages() if path.read_text(encoding="utf-8") != page]
     if "--check" not in arguments:
-        STATES.write_text(page, encoding="utf-8")
+        for path, page in stale:
+            path.write_text(page, encoding="utf-8")
         return 0
-    if STATES.is_file() and STATES.read_text(encoding="utf-8") == page:
-        return 0
-    sys.stderr.write("docs/states.md is not what the state table says; run: python docs/generate.py\n")
-    return 1
+    for path, _ in stale:
+        sys.stderr.write(f"docs/{path.name} is not what the code says; run: make docs\n")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from service.settings import tables  # noqa: E402 (found by the line above)
 
 HEAD = """# Settings
 
-<!-- made by tools/settings_page.py from service/settings/tables.py: change it there -->
+<!-- made by `make docs` from service/settings/tables.py: change it there -->
 
 Settings are read once, at the start, from the environment and from the TOML file that `SERVICE_CONFIG` names. A wrong
 value, an unknown table or a misspelt name refuses to start: every mistake is listed at once, with its name, its shape
