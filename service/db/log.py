@@ -3,7 +3,7 @@
 import secrets
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from service.db.tables import events, log
 
@@ -18,6 +18,14 @@ _PLACES = (
     )
     .where(events.c.position.is_(None))
     .subquery("places")
+)
+
+# Made once: making these two costs twenty times as much as running them.
+_ADVANCE = update(log).values(last_position=log.c.last_position + _COUNT).returning(log.c.last_position)
+_PLACE = (
+    update(events)
+    .values(position=bindparam("b_last") + _PLACES.c.from_last)
+    .where(events.c.number == _PLACES.c.number)
 )
 
 
@@ -48,15 +56,8 @@ class Log:
         Within one payment that is the order of its transitions. Runs in the same commit as the events, so a
         reader who has seen a position has seen all before it.
         """
-        last: int = self._connection.scalars(
-            update(log).values(last_position=log.c.last_position + _COUNT).returning(log.c.last_position)
-        ).one()
-        placed = self._connection.execute(
-            update(events)
-            .values(position=last + _PLACES.c.from_last)
-            .where(events.c.number == _PLACES.c.number)
-        )
-        return placed.rowcount
+        last: int = self._connection.scalars(_ADVANCE).one()
+        return self._connection.execute(_PLACE, {"b_last": last}).rowcount
 
     def probe(self) -> None:
         """Change something that nobody reads, so that the commit has something to bring to the disk."""
