@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	then echo $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format lock compile clean
+.PHONY: help run test check bench format docs lock compile clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -e 's/:.*## /	/' | sort | while IFS='	' read -r name text; do \
