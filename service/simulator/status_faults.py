@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import HTMLResponse, Response
 
 from django_midtrans.testing import ImpossibleStep
+from service.simulator.faults import NONE
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -41,6 +42,8 @@ class CutOff(Response):
 async def trouble_of_status(simulator: Simulator, account: Account, id_: str) -> Response | None:
     """Wait where GET status is to be slow; return what comes instead of its answer, if anything does."""
     faults, merchant_id = simulator.faults, account.merchant_id
+    if faults.of(merchant_id) is NONE:
+        return None
     subject = _order_of(account, id_)
     if faults.happens("status_slow", merchant_id, subject):
         await asyncio.sleep(faults.of(merchant_id).slow_s)
@@ -54,6 +57,8 @@ async def trouble_of_status(simulator: Simulator, account: Account, id_: str) ->
 def answer_of_status(simulator: Simulator, account: Account, id_: str) -> dict[str, Any]:
     """Answer GET status, as of a while ago where the faults say so."""
     faults, merchant_id = simulator.faults.of(account.merchant_id), account.merchant_id
+    if faults is NONE:
+        return account.status(id_)
     lags = simulator.faults.happens("status_lag", merchant_id, _order_of(account, id_))
     if not lags and not faults.status_404_s:
         return account.status(id_)
