@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -88,6 +88,7 @@ class Worker:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._turned_at = monotonic()
+        self._looked_at: datetime | None = None  # by the store's clock
         self._unlisten: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -97,6 +98,7 @@ class Worker:
         for name, state in known.items():
             pause = Pause(state.pause_reason) if state.pause_reason else None
             self._paces[name] = Pace(self._limits, confirmed=state.confirmed, pause=pause, now_s=now_s)
+        self._hurry_new()  # the clock may have been set back while nobody looked
         if not self._threads_wanted:
             return
         self._unlisten = self._store.listen(Topic.RECEIPTS, self._wake.set)
@@ -224,8 +226,23 @@ class Worker:
         """Return how long nothing needs the dispatcher, unless it is woken."""
         if self._busy >= 2 * self._threads_wanted:
             return LONGEST_WAIT_S
-        wait_s = self._store.read(lambda unit: min(self._waits_s(unit), default=LONGEST_WAIT_S))
+        now, wait_s = self._store.read(
+            lambda unit: (unit.now, min(self._waits_s(unit), default=LONGEST_WAIT_S))
+        )
+        before, self._looked_at = self._looked_at, now
+        if before is not None and now < before:
+            self._hurry_new()
+            return 0.0
         return min(LONGEST_WAIT_S, max(SHORTEST_WAIT_S, wait_s))
+
+    def _hurry_new(self) -> None:
+        """Make due what came before the clock was set back, and would else wait until it is that late again."""
+        for merchant in self._merchants:
+            while (
+                self._store.write(lambda unit, name=merchant: unit.claims.hurry(name, new=True)).result()
+                == CUT
+            ):  # type: ignore[misc]
+                pass
 
     def _waits_s(self, unit: Unit) -> Iterator[float]:
         """Return when something is due and may be asked: a full or paused account wakes nobody before its time."""
@@ -304,8 +321,7 @@ class Worker:
 
         self._store.write(lambda unit: unit.merchants.put(state)).add_done_callback(_log_failure)
         if pause is None and before is not None:
-            while self._store.write(lambda unit: unit.claims.hurry(merchant)).result() == CUT:
-                pass
+            self._hurry(merchant)
 
     def _begin(self, unit: Unit) -> dict[str, MerchantState]:
         host, _, _ = self._owner.partition(":")

@@ -157,10 +157,11 @@ class Claims:
             )
             self._connection.execute(_FREE, {"b_fence": claim.fence})
 
-    def hurry(self, merchant: str) -> int:
+    def hurry(self, merchant: str, *, new: bool = False) -> int:
         """Make what waits of *merchant* due at once, `CUT` receipts at most; return how many.
 
-        Its account answers again. To be called until it returns less than `CUT`.
+        Its account answers again, or the clock was set back: then only what is *new*, never asked about, is due
+        whatever its time says. To be called until it returns less than `CUT`.
         """
         later = (
             select(receipts.c.id)
@@ -170,6 +171,7 @@ class Claims:
                 receipts.c.repeat.in_((False, True)),
                 receipts.c.due_at > self._unit.now,
                 receipts.c.fence.is_(None),
+                *((receipts.c.answers == 0, receipts.c.failures == 0) if new else ()),
             )
             .limit(CUT)
         )

@@ -106,6 +106,30 @@ def test_one_order_is_never_asked_about_twice_at_a_time(world: World) -> None:
     assert world.types() == ["settled"]
 
 
+def test_what_came_before_the_clock_was_set_back_is_asked_about_at_the_next_start(world: World) -> None:
+    world.notify(pay(world, "A-1"))
+    world.clock.pass_time(hours=-1)
+    with working(world):
+        until(world.events)
+
+
+def test_what_came_before_the_clock_was_set_back_is_asked_about_at_once(world: World) -> None:
+    free = threading.Event()
+
+    def hold(_asked: str) -> None:
+        free.wait(5)
+
+    world.gateway.before_answer = hold
+    with working(world, threads=1) as worker:
+        until(lambda: worker._looked_at)
+        for number in range(6):  # more than one thread takes: some are not claimed yet
+            world.notify(pay(world, f"A-{number}"))
+        until(lambda: world.gateway.asked)
+        world.clock.pass_time(hours=-1)
+        free.set()
+        until(lambda: len(world.events()) == 6)
+
+
 def test_no_more_questions_are_in_flight_than_allowed(world: World) -> None:
     counts: list[int] = []
     now, lock = 0, threading.Lock()
