@@ -83,4 +83,5 @@ def _expectation(row: Row[Any]) -> Expectation:
         expires_at=row.expires_at,
         transaction_id=row.transaction_id,
         created_at=row.created_at,
+        changed_at=row.updated_at,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from service.db.tables import NOTABLE, checks, merchant_states, receipts
+from service.db.tables import IS_NOTABLE, checks, merchant_states, receipts
 from service.domain.records import HELD, ReceiptState
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ class Gauges:
 
     def _held(self) -> dict[str, int]:
         query = (
-            select(receipts.c.state, func.count().label("rows"))
-            .where(receipts.c.state.in_(NOTABLE))  # the index's own condition
-            .group_by(receipts.c.state)
+            select(receipts.c.state, func.count().label("rows")).where(IS_NOTABLE).group_by(receipts.c.state)
         )
         found = {row.state: row.rows for row in self._connection.execute(query)}
         return {state.value: found.get(state.value, 0) for state in sorted(HELD)}

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, bindparam, exists, func, not_, select
+from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, exists, func, not_, select
 
 from django_midtrans.notification import NotificationKind
-from service.db.tables import NOTABLE, bodies, receipts
+from service.db.tables import IS_NOTABLE, NOTABLE, bodies, receipts
 from service.domain.records import HELD, ReceiptState
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ OF_ORDER: Final = 200
 
 _PAYMENT: Final = NotificationKind.PAYMENT.value
 _HELD: Final = sorted(state.value for state in HELD)
-# Written out, not bound: only so does SQLite see that the index on some states holds all that are asked for.
-_IS_NOTABLE = receipts.c.state.in_(bindparam("notable", NOTABLE, expanding=True, literal_execute=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def _has_index(wanted: ReceiptFilter) -> bool:
 
 def _newest_first(wanted: ReceiptFilter, after: UUID | None) -> Select[Any]:
     if wanted.order_id is None and wanted.state is not None and wanted.state in NOTABLE:
-        query = select(receipts).where(*wanted.conditions(receipts.c), _IS_NOTABLE)
+        query = select(receipts).where(*wanted.conditions(receipts.c), IS_NOTABLE)
         return _behind(query, after).order_by(receipts.c.id.desc())
     source = _looked_at(wanted, after)
     return select(source).where(*wanted.conditions(source.c)).order_by(source.c.id.desc())
@@ -196,7 +194,7 @@ def _behind(query: Select[Any], after: UUID | None, *, indexed: bool = True) -> 
 
 
 def _held() -> Select[Any]:
-    return select(receipts).where(receipts.c.state.in_(_HELD), _IS_NOTABLE)
+    return select(receipts).where(receipts.c.state.in_(_HELD), IS_NOTABLE)
 
 
 def _held_by(wanted: ReceiptFilter, *, can_be_asked: bool) -> Subquery:

@@ -247,6 +247,8 @@ class Expectation:
     transaction_id: str | None = None
     created_at: datetime | None = None
     """When the shop first said so; None before it is stored."""
+    changed_at: datetime | None = None
+    """When the shop last said something else than before; waits count from here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def plan_expectation(unit: Unit, expectation: Expectation, times: CheckTimes) ->
     """Plan when an order is asked about of which nothing has been heard."""
     if unit.payments.of_order(expectation.merchant, expectation.order_id):
         return
-    expected_at = expectation.created_at or unit.now
+    expected_at = expectation.changed_at or unit.now
     due_at = next_check_of_expectation(expectation, expected_at=expected_at, after=unit.now, times=times)
     check = Check(expectation.merchant, expectation.order_id, expectation.transaction_id)
     unit.checks.put(check, due_at)
@@ -44,7 +44,7 @@ def plan_anew(unit: Unit, claim: Claim, times: CheckTimes) -> None:
     if payment is not None and payment.order_id == check.order_id:
         due_at = _due_at(payment, unit.now, times)
     elif expectation is not None and not unit.payments.of_order(check.merchant, check.order_id):
-        expected_at = expectation.created_at or unit.now
+        expected_at = expectation.changed_at or unit.now
         due_at = next_check_of_expectation(expectation, expected_at=expected_at, after=unit.now, times=times)
     unit.checks.put(check, due_at)
 

@@ -201,3 +201,16 @@ def test_an_expectation_sets_a_held_receipt_of_its_order_going_again(world: Worl
     world.expect(order_id="D-1", gross_amount=Decimal(10_000), transaction_id=first)
     world.confirm_due()
     assert world.receipt_states("D-1") == [("applied", None)]
+
+
+def test_an_expectation_said_again_changes_nothing_and_a_changed_one_counts_from_then(world: World) -> None:
+    expected = {"order_id": "A-1", "gross_amount": Decimal(10_000)}
+    world.expect(**expected)
+    first = planned(world)
+    world.clock.pass_time(minutes=5)
+    world.expect(**expected)
+    assert planned(world) == first
+    world.expect(**expected, transaction_id="tx-1")
+    (check,) = planned(world)
+    assert check.transaction_id == "tx-1"
+    assert check.due_at == world.clock.now + timedelta(minutes=15)
