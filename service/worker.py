@@ -238,11 +238,11 @@ class Worker:
     def _hurry_new(self) -> None:
         """Make due what came before the clock was set back, and would else wait until it is that late again."""
         for merchant in self._merchants:
-            while (
-                self._store.write(lambda unit, name=merchant: unit.claims.hurry(name, new=True)).result()
-                == CUT
-            ):  # type: ignore[misc]
-                pass
+            self._hurry(merchant, new=True)
+
+    def _hurry(self, merchant: str, *, new: bool = False) -> None:
+        while self._store.write(lambda unit: unit.claims.hurry(merchant, new=new)).result() == CUT:
+            pass
 
     def _waits_s(self, unit: Unit) -> Iterator[float]:
         """Return when something is due and may be asked: a full or paused account wakes nobody before its time."""
