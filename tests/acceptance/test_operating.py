@@ -106,7 +106,9 @@ def facts(event: dict[str, Any]) -> tuple[str, str, str]:
 def test_a_restored_service_goes_on_with_nothing_lost_and_every_id_as_it_was(
     site: Site, tmp_path: Path
 ) -> None:
-    site.call("PUT", "/v1/consumers/shipping", json={"start": "beginning", "lease_seconds": 2}).raise_for_status()
+    site.call(
+        "PUT", "/v1/consumers/shipping", json={"start": "beginning", "lease_seconds": 2}
+    ).raise_for_status()
     site.charge("paid")
     site.charge("open")
     site.events(2)  # a payment that is paid before it is asked about would be told of once
