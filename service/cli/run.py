@@ -1,5 +1,6 @@
 """``python -m service run``: receiving, confirming and the log in one process."""
 
+import gc
 import os
 import signal
 import sys
@@ -152,6 +153,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        gc.freeze()  # what is there now stays: going through it time and again would hold answers up
         self._on_started()
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
