@@ -97,7 +97,7 @@ def test_bodies_go_when_their_time_is_over_and_not_before(store: Store, clock: C
     clock.pass_time(seconds=1)
     keeper.round()
     assert count(store, BODIES) == 0
-    assert cuts == [("bodies", 200), ("bodies", 200), ("bodies", 50)]
+    assert cuts == [("bodies", 100)] * 4 + [("bodies", 50)]
     assert count(store, select(func.count()).select_from(receipts)) == 450
 
 
@@ -144,7 +144,7 @@ def test_answers_go_and_what_was_asked_and_judged_stays(store: Store, clock: Clo
     clock.pass_time(days=6)
     keeper.round()
     assert count(store, ANSWERS) == 1
-    assert [rows for _, rows in cuts] == [200, 200, 50]
+    assert [rows for _, rows in cuts] == [100, 100, 100, 100, 50]
     assert count(store, select(func.count()).where(confirmations.c.verdict == "next")) == 451
     clock.pass_time(days=15)
     keeper.round()
@@ -166,8 +166,9 @@ def test_nothing_that_is_for_ever_is_named_by_retention() -> None:
         assert f"delete({table.name})" not in text
 
 
-def test_a_cut_never_holds_the_writer_for_long(store: Store, clock: Clock) -> None:
-    receive(store, clock, 1000, ReceiptState.APPLIED, size=2000)
+@pytest.mark.parametrize(("count_", "size"), [(1000, 1_000), (20, 65_000)])
+def test_a_cut_never_holds_the_writer_for_long(count_: int, size: int, store: Store, clock: Clock) -> None:
+    receive(store, clock, count_, ReceiptState.APPLIED, size=size)
     clock.pass_time(days=11)
     held: list[float] = []
     cut = store.write
@@ -185,8 +186,9 @@ def test_a_cut_never_holds_the_writer_for_long(store: Store, clock: Clock) -> No
     store.write = timed  # type: ignore[method-assign, assignment]
     keeper, _ = housekeeper(store)
     keeper.round()
-    assert len(held) == 5
-    assert sorted(held)[2] < 0.005, held
+    assert count(store, BODIES) == 0
+    assert len(held) == 10
+    assert sorted(held)[5] < 0.005, held  # the median: the machine may be busy
 
 
 def test_a_store_that_fails_ends_no_thread(store: Store, clock: Clock) -> None:
