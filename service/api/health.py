@@ -1,7 +1,6 @@
 """Is this process alive, is it ready, what has it counted."""
 
 import asyncio
-from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
@@ -73,11 +72,19 @@ def metrics(context: Context) -> Response:
 
 
 async def _store_trouble(context: Context) -> str | None:
-    probe: Annotated[Any, "shared with other callers: never cancelled"] = context.store.probe()
-    try:
-        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(probe)), PROBE_S)
-    except TimeoutError:
+    probe: asyncio.Future[None] = asyncio.wrap_future(context.store.probe())
+    probe.add_done_callback(_look_at)
+    done, _ = await asyncio.wait((probe,), timeout=PROBE_S)  # shared with other callers: never cancelled
+    if not done:
         return f"no commit within {PROBE_S:g} s"
+    try:
+        probe.result()
     except StoreError as error:
         return str(error)
     return None
+
+
+def _look_at(probe: "asyncio.Future[None]") -> None:
+    """Take note of a failure that nobody waits for any more, which asyncio would log as forgotten."""
+    if not probe.cancelled():
+        probe.exception()
