@@ -2,15 +2,18 @@
 
 ```text
 Midtrans ──POST──► api.notifications ─► flow.receive ─► receipt (on disk, then 200)
+                    refused ones: oddities ─► flow.refused (when keys change)
                                                           │
-                      worker ─► flow.confirm ◄────────────┘   gateway: get_status, outside any transaction
-                                    │  one database transaction
-                                    ▼
-                  payment + transition + event, in the log
-                                    │
-internal service ──HTTP──► api.consumers ─► flow.lease       each consumer has a cursor over the log
+shop ──────► api.expectations ─► flow.expect              │
+                  │                                       ▼
+                  └► flow.reconcile ─► worker ─► flow.ask ─► gateway: get_status, outside any transaction
+                     (never heard of)               │
+                                                    ▼  flow.confirm, flow.apply: one database transaction
+                                       payment + transition + event, in the log
+                                                    │
+internal service ──HTTP──► api.leases ─► flow.lease, flow.consumers: each consumer has a cursor over the log
 ```
 
 Pure decisions are in `domain`, one step a file in `flow`, everything that can fail at the edge (`api`, `db`,
-`gateway`). `app` wires them.
+`gateway`). `app` wires them; `cli` has a file a command.
 """

@@ -16,18 +16,18 @@ from service.api.context import ApiContext
 from service.api.notifications import NotificationEndpoint
 from service.api.notifications_openapi import notification_paths
 from service.api.posted import App
+from service.clock import Clock
 from service.db.engine import database_file
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
 from service.domain.position import parse_place
 from service.domain.records import Oddity, ReceiptState
-from service.flow import rewind
+from service.flow import consumers
 from service.flow.apply import Report, Rules
 from service.flow.confirm import Confirmer
-from service.flow.edges import Clock
 from service.flow.receive import Receiver
-from service.flow.reconsider import take_in_refused
+from service.flow.refused import take_in_refused
 from service.gateway import Gateway
 from service.housekeeping import Housekeeper
 from service.metrics import Metrics
@@ -69,7 +69,10 @@ class Service:
             on_trouble=self._unavailable,
         )
         self._gateway = Gateway(
-            self._merchants, clock=clock, connections=max(1, configuration.worker_threads)
+            self._merchants,
+            clock=clock,
+            connections=max(1, configuration.worker_threads),
+            observe=self._observe,
         )
         self.worker = Worker(
             store=self.store,
@@ -86,7 +89,6 @@ class Service:
             limits=configuration.limits,
             threads=configuration.worker_threads,
             alarm=self.alarms.sound,
-            observe=self._observe,
         )
         self._housekeeper = Housekeeper(self.store, configuration.keep, on_cut=self._cut)
         self._oddities = OddityRings(self.store, on_keep=self._odd)
@@ -127,10 +129,10 @@ class Service:
         """Make or change the consumers that the settings name; `start` counts only when one is made."""
         for name, spec in self.configuration.consumers.items():
             start = parse_place(spec.start, self.store.epoch, field="start")
-            self.store.write(partial(rewind.put, name=name, spec=spec, start=start)).result()
+            self.store.write(partial(consumers.put, name=name, spec=spec, start=start)).result()
             after: int | None = 0
             while after is not None:
-                after = self.store.write(partial(rewind.free_followers, name=name, after=after)).result()
+                after = self.store.write(partial(consumers.free_followers, name=name, after=after)).result()
 
     def _make_receiver(self, clock: Clock) -> NotificationEndpoint:
         receiving = self.configuration.receiving

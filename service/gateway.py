@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
-from datetime import datetime
+import time
+from collections.abc import Mapping
+from typing import Protocol
 
 from django_midtrans.client import Answer, MidtransClient, Timeouts
 from django_midtrans.exceptions import (
@@ -16,15 +17,23 @@ from django_midtrans.exceptions import (
 )
 from django_midtrans.facts import FactsUnreadable, read_facts
 from django_midtrans.settings import PRODUCTION_URL, SANDBOX_URL
+from service.clock import Clock
 from service.domain.inquiry import Found, Missing, Reply
 from service.domain.merchant import Merchant
+from service.domain.pace import Asked
 from service.errors import CannotBeAsked, GatewayRefused, GatewayUnavailable
 
-Clock = Callable[[], datetime]
 TIMEOUTS = Timeouts(connect_s=5.0, read_s=15.0, write_s=5.0, pool_s=5.0)
 """Seconds of each step of a question, 30 in all: a claim's lease (worker.LEASE) must outlast two."""
 MAKES_BREAKER_TRIP = 500
 NOT_FOUND = 404
+
+
+class Observer(Protocol):
+    """Is told of each question, for metrics."""
+
+    def __call__(self, merchant: str, asked: Asked, *, seconds: float) -> None:
+        """Note what it brought and how long it took."""
 
 
 class MerchantGateway:
@@ -112,7 +121,7 @@ class MerchantGateway:
 
 
 class Gateway:
-    """The gateways of all merchants."""
+    """The gateways of all merchants. *observe* is told of each question."""
 
     def __init__(
         self,
@@ -120,7 +129,9 @@ class Gateway:
         *,
         clock: Clock,
         connections: int = 16,
+        observe: Observer | None = None,
     ) -> None:
+        self._observe = observe or _nobody
         self._gateways = {
             name: MerchantGateway(merchant, clock=clock, connections=connections)
             for name, merchant in merchants.items()
@@ -128,12 +139,29 @@ class Gateway:
 
     def get_status(self, merchant: str, asked: str) -> Reply:
         """Ask in the name of *merchant*; see `MerchantGateway.get_status`."""
-        return self._gateways[merchant].get_status(asked)
+        began_s = time.perf_counter()
+        brought = Asked.LOST
+        try:
+            reply = self._gateways[merchant].get_status(asked)
+            brought = Asked.FOUND if isinstance(reply, Found) else Asked.MISSING
+        except GatewayUnavailable as error:
+            brought = Asked.FAILED if error.trips_breaker else Asked.UNAVAILABLE
+            raise
+        except GatewayRefused:
+            brought = Asked.REFUSED
+            raise
+        finally:
+            self._observe(merchant, brought, seconds=time.perf_counter() - began_s)
+        return reply
 
     def close(self) -> None:
         """Close every connection."""
         for gateway in self._gateways.values():
             gateway.close()
+
+
+def _nobody(merchant: str, asked: Asked, *, seconds: float) -> None:
+    """Observe nothing."""
 
 
 def _host(*, is_production: bool) -> str:

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 import structlog
 
+from service.db.oddities import KEPT
 from service.db.unit import Unit
 from service.domain.records import Oddity
 
-KEPT: Final = 200
 LONGEST_BODY: Final = 16 * 1024
 BATCH: Final = 32
 """Most that one second writes: half a MiB, some milliseconds of the writer's time."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
@@ -48,13 +47,6 @@ class _Job:
     probe: bool
 
 
-class Observer(Protocol):
-    """Is told what each claim brought, for metrics."""
-
-    def __call__(self, merchant: str, asked: Asked, *, seconds: float) -> None:
-        """Note it."""
-
-
 class Worker:
     """Confirms what the store holds, with *threads* questions at a time. 0 threads pause confirming."""
 
@@ -67,7 +59,6 @@ class Worker:
         limits: Limits,
         threads: int,
         alarm: Callable[..., None],
-        observe: Observer,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -76,7 +67,6 @@ class Worker:
         self._limits = limits
         self._threads_wanted = threads
         self._alarm = alarm
-        self._observe = observe
         self._monotonic = monotonic
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._paces: dict[str, Pace] = {}
@@ -266,19 +256,17 @@ class Worker:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             answered = Answered(Asked.LOST, 0)
-            began_s = self._monotonic()
             try:
-                answered = self._do(job, began_s)
+                answered = self._do(job)
             except Exception:
                 log.exception("confirming_failed", order_id=job.claim.order_id)
             try:
                 self._ended(job, answered)
-                self._observe(job.claim.merchant, answered.asked, seconds=self._monotonic() - began_s)
             except Exception:
                 log.exception("confirming_failed", order_id=job.claim.order_id)
 
-    def _do(self, job: _Job, now_s: float) -> Answered:
-        if self._stopping.is_set() or now_s - job.taken_s > LEASE.total_seconds() / 2:
+    def _do(self, job: _Job) -> Answered:
+        if self._stopping.is_set() or self._monotonic() - job.taken_s > LEASE.total_seconds() / 2:
             self._confirmer.give_back(job.claim)  # too late to be sure that nobody else asks meanwhile
             return Answered(Asked.LOST, 0)
         try:

@@ -16,7 +16,7 @@ from service.domain.delivery import Consumer
 from service.domain.patterns import check_merchants, check_types
 from service.domain.position import format_position, parse_place, parse_position
 from service.domain.records import ConsumerSpec, Role
-from service.flow import rewind
+from service.flow import consumers
 
 router = APIRouter(prefix="/v1/consumers", tags=["consumers"], responses=COMMON)
 for_operators = APIRouter(
@@ -74,10 +74,10 @@ async def put_consumer(
         max_attempts=body.max_attempts,
         on_dead=body.on_dead,
     )
-    made = await context.store.write_async(lambda unit: rewind.put(unit, name, spec, start=start))
+    made = await context.store.write_async(lambda unit: consumers.put(unit, name, spec, start=start))
     after: int | None = 0
     while after is not None:
-        after = await context.store.write_async(partial(rewind.free_followers, name=name, after=after))
+        after = await context.store.write_async(partial(consumers.free_followers, name=name, after=after))
     response.status_code = 201 if made else 200
     return await _view(context, name)
 
@@ -85,7 +85,7 @@ async def put_consumer(
 @for_operators.delete("/{name}", status_code=204, summary="Delete a consumer", responses=errors(404))
 async def delete_consumer(name: Name, context: Context) -> Response:
     """Forget the consumer and all that is outstanding for it. The events stay in the log."""
-    while not await context.store.write_async(lambda unit: rewind.remove(unit, name)):
+    while not await context.store.write_async(lambda unit: consumers.remove(unit, name)):
         pass
     return Response(status_code=204)
 
@@ -95,7 +95,7 @@ async def delete_consumer(name: Name, context: Context) -> Response:
 )
 async def pause_consumer(name: Name, context: Context) -> models.ConsumerView:
     """Stop lending. Lease calls go on waiting and come back empty; acks, nacks and extensions still count."""
-    await context.store.write_async(lambda unit: rewind.pause(unit, name, paused=True))
+    await context.store.write_async(lambda unit: consumers.pause(unit, name, paused=True))
     return await _view(context, name)
 
 
@@ -104,7 +104,7 @@ async def pause_consumer(name: Name, context: Context) -> models.ConsumerView:
 )
 async def resume_consumer(name: Name, context: Context) -> models.ConsumerView:
     """Go on lending; calls that wait get what is there at once."""
-    await context.store.write_async(lambda unit: rewind.pause(unit, name, paused=False))
+    await context.store.write_async(lambda unit: consumers.pause(unit, name, paused=False))
     return await _view(context, name)
 
 
@@ -117,7 +117,7 @@ async def seek_consumer(name: Name, context: Context, body: models.SeekBody) -> 
     Events lent before are lent again with the same ids; leases of before have ended.
     """
     to = parse_place(body.to, context.store.epoch, field="to")
-    while not await context.store.write_async(lambda unit: rewind.seek(unit, name, to)):
+    while not await context.store.write_async(lambda unit: consumers.seek(unit, name, to)):
         pass
     return await _view(context, name)
 
@@ -158,9 +158,9 @@ async def redrive_dead_letters(
 ) -> models.RedrivenAnswer:
     """Have dead events lent again, attempts counted anew; positions that are not dead are left alone."""
     positions = _positions(context, body)
-    count = total = await context.store.write_async(lambda unit: rewind.redrive(unit, name, positions))
-    while positions is None and count == rewind.CUT:
-        count = await context.store.write_async(lambda unit: rewind.redrive(unit, name, None))
+    count = total = await context.store.write_async(lambda unit: consumers.redrive(unit, name, positions))
+    while positions is None and count == consumers.CUT:
+        count = await context.store.write_async(lambda unit: consumers.redrive(unit, name, None))
         total += count
     return models.RedrivenAnswer(redriven=total)
 
@@ -176,9 +176,9 @@ async def discard_dead_letters(
 ) -> models.DiscardedAnswer:
     """Give dead events up for this consumer; later events of their payments go on. The log keeps them."""
     positions = _positions(context, body)
-    count = total = await context.store.write_async(lambda unit: rewind.discard(unit, name, positions))
-    while positions is None and count == rewind.CUT:
-        count = await context.store.write_async(lambda unit: rewind.discard(unit, name, None))
+    count = total = await context.store.write_async(lambda unit: consumers.discard(unit, name, positions))
+    while positions is None and count == consumers.CUT:
+        count = await context.store.write_async(lambda unit: consumers.discard(unit, name, None))
         total += count
     return models.DiscardedAnswer(discarded=total)
 

@@ -17,7 +17,7 @@ from service.domain.patterns import check_merchants, check_types
 from service.domain.position import parse_place
 from service.domain.records import Role, Token
 from service.errors import NotFound
-from service.flow.rewind import cursor_of
+from service.flow.consumers import cursor_of
 
 router = APIRouter(prefix="/v1/events", tags=["events"], dependencies=[Depends(reader)], responses=COMMON)
 

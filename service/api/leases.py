@@ -10,7 +10,7 @@ from service.api import models, texts
 from service.api.auth import Name, of_consumer
 from service.api.context import ApiContext, Context
 from service.api.describe import COMMON, errors
-from service.api.leasing import Call, Gone, report_dead
+from service.api.long_poll import Call, Gone, report_dead
 from service.db.unit import Unit
 from service.domain.delivery import Lease, parse_leases
 from service.flow import lease

@@ -5,9 +5,7 @@ its first byte is sent, so that nothing can fail half-way.
 """
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -25,12 +23,13 @@ from service.api.posted import (
     path_as_sent,
     read_head,
 )
+from service.clock import Clock
 from service.domain.answers import Answer, Happened
+from service.domain.merchant import DEFAULT_MERCHANT
 from service.domain.receiving import UNKNOWN_MERCHANT, Arrival, Refused
 from service.flow.receive import Receiver
 
 PREFIX: Final = "/notifications"
-DEFAULT_MERCHANT: Final = "default"
 REFUSED_BODIES: Final = 64
 REFUSED_BODY_TIMEOUT_S: Final = 1.0
 _CUT: Final = "the body was shorter than its Content-Length; leave out the header Upgrade, or use HTTPS"
@@ -82,7 +81,7 @@ class NotificationEndpoint:
         self,
         receiver: Receiver,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         metrics: ReceivingMetrics,
         max_body_bytes: int = 65_536,
         body_timeout_s: float = 10.0,

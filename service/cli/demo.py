@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.cli.ports import TRIES, url_of
-from service.domain.merchant import Merchant
+from service.domain.merchant import DEFAULT_MERCHANT, Merchant
 from service.errors import SettingsInvalid
-from service.settings import DEFAULT_MERCHANT, Configuration, default_database_url
+from service.settings import Configuration, default_database_url
 from service.simulator.demo import run_demo
 from service.simulator.server import RunningSimulator, running_simulator
 

@@ -7,8 +7,8 @@ import typer
 
 from service.api.auth import OPERATOR_FILE
 from service.cli.demo import SIMULATOR_PORT, Demo
-from service.domain.merchant import Merchant
-from service.settings import DEFAULT_MERCHANT, Configuration
+from service.domain.merchant import DEFAULT_MERCHANT, Merchant
+from service.settings import Configuration
 
 DASHBOARD = {True: "https://dashboard.midtrans.com", False: "https://dashboard.sandbox.midtrans.com"}
 

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from service.clock import Clock
 from service.db.faults import Fault, TransactionLost, classify
 from service.db.topic import Topic
 from service.db.unit import Unit
@@ -54,7 +54,7 @@ class Batch:
     outcomes: list[Outcome] = field(default_factory=list)
     topics: set[Topic] = field(default_factory=set)
 
-    def fill(self, connection: Connection, clock: Callable[[], datetime]) -> None:
+    def fill(self, connection: Connection, clock: Clock) -> None:
         """Do the work inside the open transaction; those *tasks* stay for which there was no time.
 
         Raises only what concerns the whole transaction; one that fails by itself is undone by itself.
@@ -77,9 +77,7 @@ class Batch:
         everyone: Iterable[Arrival | Task] = (*self.arrivals, *self.done, *self.tasks)
         wake([Outcome(one.future, error=error()) for one in everyone])
 
-    def _store(
-        self, connection: Connection, clock: Callable[[], datetime], arrivals: Sequence[Arrival]
-    ) -> None:
+    def _store(self, connection: Connection, clock: Clock, arrivals: Sequence[Arrival]) -> None:
         """Store *arrivals* in one go; if that fails, by halves, until the one at fault stands alone."""
         unit = Unit(connection, clock())
         try:

@@ -2,15 +2,14 @@
 
 import stat
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from service.clock import Clock
 from service.db.engine import database_file, reader_engine, writer_engine
 from service.db.faults import Fault, classify, describe
 from service.db.gauges import Gauges, Standing
@@ -71,7 +70,7 @@ def damage(url: str) -> str | None:
     return None if rows == ["ok"] else "; ".join(map(str, rows))
 
 
-def try_commit(url: str, *, clock: Callable[[], datetime]) -> Commit:
+def try_commit(url: str, *, clock: Clock) -> Commit:
     """Commit what nobody reads, as the service does before it answers."""
     engine = writer_engine(url, busy_timeout_ms=BUSY_MS)
     try:
@@ -83,7 +82,7 @@ def try_commit(url: str, *, clock: Callable[[], datetime]) -> Commit:
         engine.dispose()
 
 
-def _committed(engine: Engine, clock: Callable[[], datetime]) -> Commit:
+def _committed(engine: Engine, clock: Clock) -> Commit:
     with engine.connect() as connection:
         began_s = time.perf_counter()
         with connection.begin():
@@ -94,7 +93,7 @@ def _committed(engine: Engine, clock: Callable[[], datetime]) -> Commit:
     return Commit(seconds, journal.upper(), synchronous)
 
 
-def standing(url: str, *, clock: Callable[[], datetime]) -> Standing:
+def standing(url: str, *, clock: Clock) -> Standing:
     """Return what waits, is held or is due."""
     engine = reader_engine(url)
     try:

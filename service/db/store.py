@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from service.clock import Clock
 from service.db.batch import Arrival, Task
 from service.db.engine import reader_engine, writer_engine
 from service.db.faults import Fault, classify, describe
@@ -46,7 +47,7 @@ class Store:
         self,
         url: str,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         queue_limit: int = 5000,
         on_broken: Callable[[BaseException], None] | None = None,
         on_commit: Callable[[int, float], None] | None = None,

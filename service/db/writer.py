@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, Engine
 
+from service.clock import Clock
 from service.db.batch import Arrival, Batch, Task
 from service.db.engine import file_identity
 from service.db.faults import Fault, FileGone, classify, describe
@@ -46,7 +47,7 @@ class Writer:
         self,
         engine: Engine,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         queue_limit: int,
         on_broken: Callable[[BaseException], None] | None = None,
         on_commit: Callable[[int, float], None] | None = None,

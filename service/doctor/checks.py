@@ -1,19 +1,18 @@
 """All checks in their order."""
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 
 from service.api.auth import OPERATOR_FILE
+from service.clock import Clock
 from service.db import health
 from service.db.engine import database_file
 from service.doctor.finding import Finding, failed, ok, warning
 from service.doctor.midtrans import check_merchant
 from service.doctor.reach import check_here, check_public
 from service.doctor.storage import check_database, check_disk, check_operator_token
+from service.domain.merchant import DEFAULT_MERCHANT
 from service.errors import SettingsInvalid
-from service.settings import DEFAULT_MERCHANT, Configuration
-
-Clock = Callable[[], datetime]
+from service.settings import Configuration
 
 
 def examine(

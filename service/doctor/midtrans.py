@@ -1,7 +1,7 @@
 """Does Midtrans know each key, and do its clock and ours agree? One question a key, about an id that nobody has."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -15,10 +15,10 @@ from django_midtrans.exceptions import (
     MidtransTransportError,
 )
 from django_midtrans.settings import PRODUCTION_URL, SANDBOX_URL
+from service.clock import Clock
 from service.doctor.finding import Finding, failed, ok, warning
 from service.domain.merchant import Merchant, fingerprint
 
-Clock = Callable[[], datetime]
 TIMEOUT_S: Final = 10.0
 SKEW_S: Final = 30.0
 """Our times are compared with Midtrans' in states and waits; a minute off begins to matter."""

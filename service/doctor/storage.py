@@ -4,12 +4,12 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+from service.clock import Clock
 from service.db import health
 from service.doctor.finding import Finding, failed, ok, warning
 from service.errors import SettingsInvalid
@@ -25,7 +25,7 @@ OTHERS: Final = 0o077
 PRIVATE: Final = 0o600
 
 
-def check_database(url: str, *, clock: Callable[[], datetime]) -> Iterator[Finding]:
+def check_database(url: str, *, clock: Clock) -> Iterator[Finding]:
     """Yield what is to be said of the file, its schema, its content and a commit."""
     facts = health.facts(url)
     if facts is None:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+DEFAULT_MERCHANT = "default"
+"""The merchant that the ``MIDTRANS_*`` variables make, and that ``POST /notifications`` is for."""
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """What merchant and consumer names look like: they are part of paths and of event ids."""
 

@@ -22,9 +22,6 @@ from service.domain.records import (
 
 T = TypeVar("T")
 
-Clock = Callable[[], datetime]
-"""Returns the time, aware, in UTC."""
-
 
 class Gateway(Protocol):
     """Midtrans."""

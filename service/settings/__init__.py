@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from service.domain.backoff import Waits
 from service.domain.limits import Limits
-from service.domain.merchant import NAME_PATTERN, Merchant
+from service.domain.merchant import DEFAULT_MERCHANT, NAME_PATTERN, Merchant
 from service.domain.records import ConsumerSpec
 from service.domain.retention import Keep
 from service.settings import sources
@@ -30,9 +30,6 @@ from service.settings.tables import (
 )
 
 T = TypeVar("T", bound=Table)
-
-DEFAULT_MERCHANT = "default"
-"""The merchant that the ``MIDTRANS_*`` variables make, and that ``POST /notifications`` is for."""
 
 TABLES = ("merchants", "limits", "receiving", "confirming", "retention", "consumers")
 """The tables of the TOML file."""

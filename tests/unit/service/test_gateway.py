@@ -1,3 +1,4 @@
+import contextlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -149,3 +150,30 @@ def test_ids_are_asked_for_percent_encoded(gateway: Gateway) -> None:
 def test_what_no_address_can_carry_is_not_asked(gateway: Gateway, asked: str) -> None:
     with pytest.raises(CannotBeAsked):
         gateway.get_status("shop", asked)
+
+
+@respx.mock
+def test_each_question_is_observed_with_what_it_brought() -> None:
+    seen: list[str] = []
+    gateway = Gateway(
+        {"shop": Merchant("shop", ("one", "two"))},
+        clock=lambda: NOW,
+        observe=lambda merchant, asked, *, seconds: seen.append(f"{merchant} {asked} {seconds >= 0}"),
+    )
+    respx.get(URL).mock(
+        side_effect=[
+            httpx.Response(200, json=PAID),
+            httpx.Response(200, json={"status_code": "404"}),
+            httpx.Response(503),
+            httpx.Response(200, json={"status_code": "402"}),
+            httpx.Response(401, json=NO_KEY),
+            httpx.Response(401, json=NO_KEY),
+        ]
+    )
+    for _ in range(5):
+        with contextlib.suppress(GatewayUnavailable, GatewayRefused):
+            gateway.get_status("shop", "A-1")
+    assert seen == [
+        f"shop {asked} True" for asked in ("found", "missing", "failed", "unavailable", "refused")
+    ]
+    gateway.close()

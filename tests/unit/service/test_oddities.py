@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from service.db.migrate import upgrade
+from service.db.oddities import KEPT
 from service.db.store import Store
 from service.domain.records import Oddity
-from service.oddities import BATCH, KEPT, OddityRings
+from service.oddities import BATCH, OddityRings
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 

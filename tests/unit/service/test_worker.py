@@ -11,7 +11,6 @@ from support.world import KEY, World, make_world
 
 from service.domain.limits import Limits
 from service.domain.merchant import Merchant
-from service.domain.pace import Asked
 from service.errors import GatewayRefused, GatewayUnavailable
 from service.worker import LEASE, Worker
 
@@ -34,15 +33,13 @@ class Seconds:
 
 @contextmanager
 def working(world: World, *, threads: int = 4, **options: Any) -> Iterator[Worker]:
-    observed: list[Asked] = options.pop("observed", [])
     worker = Worker(
         store=world.store,
         confirmer=world.confirmer,
         merchants=[Merchant("default", (KEY,))],
         limits=options.pop("limits", Limits()),
         threads=threads,
-        alarm=lambda alarm, *, merchant, **facts: world.alarms.append((alarm, facts)),
-        observe=lambda _merchant, asked, *, seconds: observed.append(asked),
+        alarm=options.pop("alarm", lambda alarm, *, merchant, **facts: world.alarms.append((alarm, facts))),
         **options,
     )
     worker.start()
@@ -274,27 +271,16 @@ def test_stopping_gives_back_what_was_not_begun(world: World) -> None:
         until(lambda: len(world.events()) == 5)
 
 
-def test_a_fault_in_what_watches_the_worker_kills_no_thread(world: World) -> None:
-    def refuse(merchant: str, asked: Asked, *, seconds: float) -> None:
-        raise RuntimeError("a metric that cannot be counted")
+def test_a_fault_in_sounding_an_alarm_kills_no_thread(world: World) -> None:
+    def refuse(_alarm: str, **_facts: object) -> None:
+        raise RuntimeError("a bell that cannot be rung")
 
-    worker = Worker(
-        store=world.store,
-        confirmer=world.confirmer,
-        merchants=[Merchant("default", (KEY,))],
-        limits=Limits(),
-        threads=2,
-        alarm=lambda *_args, **_facts: None,
-        observe=refuse,
-    )
-    worker.start()
-    try:
-        for number in range(12):
-            world.notify(pay(world, f"A-{number}"))
-        until(lambda: len(world.events()) == 12)
-        assert worker.health().ok
-    finally:
-        worker.stop(5)
+    body = pay(world, "A-1")
+    world.gateway.answers[body["transaction_id"]] = GatewayRefused("default")
+    with working(world, alarm=refuse) as worker:
+        world.notify(body)
+        until(lambda: worker.health().problems == {"default": "keys_refused"})
+        assert all(thread.is_alive() for thread in worker._threads)
 
 
 def test_a_dead_thread_shows_in_the_health(world: World) -> None:

@@ -21,7 +21,7 @@ from service.db.tables import deliveries, events, metadata
 from service.db.unit import Unit
 from service.domain.delivery import Delivery, Lease
 from service.domain.records import ConsumerSpec
-from service.flow import lease, rewind
+from service.flow import consumers, lease
 
 NAME = "shipping"
 MAX_ATTEMPTS = 2
@@ -62,8 +62,8 @@ class Queue(RuleBasedStateMachine):
 
     def put(self, on_dead: str) -> None:
         spec = ConsumerSpec(types=("wanted.*",), max_attempts=MAX_ATTEMPTS, on_dead=on_dead)
-        self.do(lambda unit: rewind.put(unit, NAME, spec, start="beginning"))
-        self.do(lambda unit: rewind.free_followers(unit, NAME, after=0))
+        self.do(lambda unit: consumers.put(unit, NAME, spec, start="beginning"))
+        self.do(lambda unit: consumers.free_followers(unit, NAME, after=0))
 
     @rule(payments=st.lists(PAYMENTS, min_size=1, max_size=6), wanted=st.booleans())
     def append(self, payments: list[int], wanted: bool) -> None:
@@ -199,8 +199,8 @@ class Queue(RuleBasedStateMachine):
     def seek(self, back: int) -> None:
         head = self.do(lambda unit: unit.log.last_position())
         target = max(0, head - back)
-        with patch.object(rewind, "CUT", 2):  # as many steps as thousands of rows would take
-            while not self.do(lambda unit: rewind.seek(unit, NAME, target)):
+        with patch.object(consumers, "CUT", 2):  # as many steps as thousands of rows would take
+            while not self.do(lambda unit: consumers.seek(unit, NAME, target)):
                 pass
         for position in self.payment_of:
             if position not in self.dead:
@@ -212,7 +212,7 @@ class Queue(RuleBasedStateMachine):
     def redrive(self, data: st.DataObject, everything: bool) -> None:
         chosen = self.choose(data, everything)
         positions = None if everything else chosen
-        assert self.do(lambda unit: rewind.redrive(unit, NAME, positions)) == len(chosen)
+        assert self.do(lambda unit: consumers.redrive(unit, NAME, positions)) == len(chosen)
         cursor = self.cursor()
         for position in chosen:
             current = self.lease_of.get(position)
@@ -224,13 +224,13 @@ class Queue(RuleBasedStateMachine):
     def discard(self, data: st.DataObject, everything: bool) -> None:
         chosen = self.choose(data, everything)
         positions = None if everything else chosen
-        assert self.do(lambda unit: rewind.discard(unit, NAME, positions)) == len(chosen)
+        assert self.do(lambda unit: consumers.discard(unit, NAME, positions)) == len(chosen)
         for position in chosen:
             self.end(position)
             self.done.add(position)
 
     def redrive_all(self) -> None:
-        self.do(lambda unit: rewind.redrive(unit, NAME, None))
+        self.do(lambda unit: consumers.redrive(unit, NAME, None))
         for position in list(self.dead):
             self.end(position)
 
@@ -246,9 +246,9 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def pause_and_resume(self) -> None:
-        self.do(lambda unit: rewind.pause(unit, NAME, paused=True))
+        self.do(lambda unit: consumers.pause(unit, NAME, paused=True))
         assert self.lend_some(4) == []
-        self.do(lambda unit: rewind.pause(unit, NAME, paused=False))
+        self.do(lambda unit: consumers.pause(unit, NAME, paused=False))
 
     @invariant()
     def the_dead_are_shown(self) -> None:

@@ -11,7 +11,7 @@ from service.db.migrate import upgrade
 from service.db.store import Store
 from service.domain.merchant import Merchant
 from service.domain.records import Oddity
-from service.flow.reconsider import take_in_refused
+from service.flow.refused import take_in_refused
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 OLD = {"shop-a": Merchant("shop-a", ("old-key",)), "shop-b": Merchant("shop-b", ("b-key",))}
