@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,14 @@ def rows(path: Path, query: str) -> list[Any]:
     """Read with the driver alone: nothing of the service's own reading stands between."""
     with closing(sqlite3.connect(path, timeout=10)) as connection:
         return connection.execute(query).fetchall()
+
+
+def wait_until(happened: Callable[[], bool], what: str, *, within_s: float = 60) -> None:
+    """Wait until *happened* says so."""
+    deadline = time.monotonic() + within_s
+    while not happened():
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
+        time.sleep(0.1)
 
 
 def receipts_of(path: Path) -> dict[str, tuple[str, str | None]]:

@@ -64,7 +64,7 @@ class Shop(Companion):
 
     def work(self) -> None:
         stories = endless(random.Random(self.name))
-        with httpx.Client(timeout=5) as client:
+        with httpx.Client(timeout=15) as client:  # as long as Midtrans waits
             for number, story in enumerate(stories):
                 if self.stopping.is_set():
                     return
@@ -94,11 +94,12 @@ class Queue(Companion):
 
     LEASE_S = 2
 
-    def __init__(self, url: str, name: str = "torment") -> None:
+    def __init__(self, url: str, name: str = "torment", *, loses: float = 0.02) -> None:
         super().__init__(name)
         self._path = f"/v1/consumers/{name}"
         self._client = operator(url)
         self._dice = random.Random(name)
+        self._loses = loses
         self.delivered: list[dict[str, Any]] = []
         """Every event each time it came, in that order."""
         self.positions: dict[str, str] = {}
@@ -124,9 +125,9 @@ class Queue(Companion):
             self.delivered.append(delivery["event"])
             self.positions[delivery["event"]["id"]] = delivery["position"]
             fate = self._dice.random() if delivery["attempt"] == 1 else 1.0
-            if fate > 0.04:  # else it is lost, or handed back
+            if fate >= 2 * self._loses:
                 done.append(delivery["lease"])
-            elif fate > 0.02:
+            elif fate >= self._loses:  # handed back; below it is forgotten
                 back.append(delivery["lease"])
         if back:
             self._call("nack", {"leases": back, "delay_seconds": 0})
