@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -204,6 +205,11 @@ def _key(receipt: NewReceipt) -> _Key:
     return receipt.merchant, receipt.kind, receipt.digest
 
 
+@lru_cache(maxsize=64)  # Midtrans' differ little from one notification to the next
+def _headers_text(headers: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(headers))
+
+
 def _row(receipt: NewReceipt) -> tuple[object, ...]:
     received_at = microseconds(receipt.received_at)
     return (
@@ -218,7 +224,7 @@ def _row(receipt: NewReceipt) -> tuple[object, ...]:
         received_at,
         receipt.source_address,
         receipt.path,
-        json.dumps(dict(receipt.headers)),
+        _headers_text(tuple(receipt.headers.items())),
         receipt.key_fingerprint,
         receipt.amount_form,
         receipt.answer,
