@@ -2,10 +2,12 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_socket
+import structlog
 from hypothesis import HealthCheck, settings
 
 KEPT = frozenset({"MIDTRANS_SAMPLES"})
@@ -26,6 +28,20 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def pytest_runtest_setup() -> None:
     """Refuse every connection that leaves this machine."""
     pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _logging_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no logger remember how an earlier test configured logging: it would write past what captures it."""
+    configure = structlog.configure
+
+    def uncached(**options: Any) -> None:
+        configure(**{**options, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", uncached)
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture
