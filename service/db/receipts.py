@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import bindparam, null, select, update
+from sqlalchemy import bindparam, exists, null, select, update
 
 from django_midtrans.notification import NotificationKind, NotJson, parse_object
 from django_midtrans.payment import PaymentState
@@ -66,6 +66,8 @@ _SET_GOING = {  # from the beginning: what earlier answers said is spent
     "seen_since": null(),
     "ended_at": null(),
 }
+_HAS_BODY = exists().where(bodies.c.receipt_id == receipts.c.id)
+"""Retention may just have cut it: what cannot be judged any more is never set going."""
 _COUNT_REPEATS = (
     update(receipts)
     .where(receipts.c.id == bindparam("first"))
@@ -186,7 +188,7 @@ class Receipts:
             return 0
         reopened = self._connection.execute(
             update(receipts)
-            .where(receipts.c.id.in_(ids), receipts.c.state.in_(states))
+            .where(receipts.c.id.in_(ids), receipts.c.state.in_(states), _HAS_BODY)
             .values(_SET_GOING | {"due_at": self._unit.now, "repeat": repeat})
         ).rowcount
         if reopened:

@@ -136,6 +136,13 @@ def test_a_receipt_set_going_between_the_look_and_the_cut_keeps_its_body(store: 
     assert left == [ids[0]]
 
 
+def test_a_receipt_without_a_body_is_never_set_going(store: Store, clock: Clock) -> None:
+    ids = receive(store, clock, 2, ReceiptState.APPLIED)
+    clock.pass_time(days=11)
+    housekeeper(store)[0].round()
+    assert store.write(lambda unit: unit.receipts.reopen(ids)).result() == 0
+
+
 def test_answers_go_and_what_was_asked_and_judged_stays(store: Store, clock: Clock) -> None:
     confirm(store, clock, 450)
     keeper, cuts = housekeeper(store)
