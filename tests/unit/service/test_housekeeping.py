@@ -12,12 +12,15 @@ import uuid_utils.compat
 from sqlalchemy import func, insert, select, update
 from support.world import Clock, migrated
 
+from service.app import build
 from service.db.store import Store
 from service.db.tables import bodies, confirmations, events, payments, receipts, transitions
 from service.db.unit import Unit
+from service.domain.merchant import Merchant
 from service.domain.records import NewReceipt, ReceiptState
 from service.domain.retention import Keep
 from service.housekeeping import Housekeeper
+from service.settings import Configuration
 
 KEPT = Keep(bodies=timedelta(days=10), answers=timedelta(days=20))
 
@@ -217,3 +220,22 @@ def test_a_store_that_fails_ends_no_thread(store: Store, clock: Clock) -> None:
         time.sleep(0.01)
     keeper.stop(5)
     assert done == [3]
+
+
+def test_the_service_cuts_by_itself_and_counts_it(store: Store, clock: Clock, tmp_path: Path) -> None:
+    receive(store, clock, 3, ReceiptState.APPLIED)
+    store.close()
+    clock.pass_time(days=401)
+    merchants = (Merchant("default", ("SB-Mid-server-test",)),)
+    configuration = Configuration(
+        tmp_path, f"sqlite:///{tmp_path / 'midtrans.db'}", merchants, worker_threads=0
+    )
+    service = build(configuration, clock=clock)
+    service.start()
+    try:
+        deadline = time.monotonic() + 20
+        while b'midtrans_pruned_total{table="bodies"} 3.0' not in service.metrics.render()[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        service.stop()
