@@ -94,6 +94,7 @@ async def _latency(bench: Bench, server: servers.Running) -> dict[str, Any]:
         load.pump()
         await asyncio.sleep(0.001)
     cpu_s = server.cpu_s() - cpu_s
+    load.over.set()
     await asyncio.sleep(1.0)  # the last ones arrive
     await _end(load, consuming)
     warm = int(WARM_S * STEADY_PER_S)
