@@ -99,7 +99,7 @@ def _lines(trace: Path, pid: int) -> list[str]:
     deadline = time.monotonic() + 20
     while True:
         lines = trace.read_text(encoding="ascii").splitlines()
-        if any(line.startswith(f"{pid} +++") for line in lines[-5:]):
+        if any(line.split()[:2] == [str(pid), "+++"] for line in lines[-20:]):
             return lines
         assert time.monotonic() < deadline, "strace did not end"
         time.sleep(0.1)

@@ -15,8 +15,8 @@ TRACED = "fsync,fdatasync,pwrite64,write,sendto,sendmsg,writev"
 WAL = b"-wal"
 FRAME_HEADER = 24
 _ENDS_WELL = re.compile(r"\)\s+= (\d+)")
-_CALL = re.compile(r"(\d+) (\w+)\((\d+)(?:<([^>]*)>)?(.*)")
-_RESUMED = re.compile(r"(\d+) <\.\.\. (\w+) resumed>(.*)")
+_CALL = re.compile(r"(\d+) +(\w+)\((\d+)(?:<([^>]*)>)?(.*)")
+_RESUMED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _ACCEPTED = re.compile(rb'"status":"accepted","id":"([0-9a-f-]{36})"')
 
