@@ -32,7 +32,7 @@ check: $(VENV)/.dev ## Run the fast checks: format, lint, types, imports, fast t
 
 ROUNDS ?= 5
 SECONDS ?= 5
-bench: $(VENV)/.bench ## Measure, some 20 minutes; ROUNDS=1 SECONDS=2 for a first look, BENCH="--help" for the rest
+bench: $(VENV)/.bench ## Measure; ROUNDS=1 SECONDS=2 for a first look, BENCH="--help" for the rest
 	@$(BIN)/python -m benchmarks --rounds $(ROUNDS) --seconds $(SECONDS) $(BENCH)
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend

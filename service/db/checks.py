@@ -25,7 +25,7 @@ _HAS_OPEN_RECEIPTS = exists().where(
 )
 """Of what the check asks about: they ask anyway, and go first. Ones that name a made-up transaction do not."""
 
-# Made once: each turn of the dispatcher asks both, and making them costs four times as much as running them.
+# Made once: each turn of the dispatcher asks both, and making them costs more than running them.
 _ANY_DUE = (
     select(checks.c.due_at)
     .where(

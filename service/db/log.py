@@ -20,7 +20,7 @@ _PLACES = (
     .subquery("places")
 )
 
-# Made once: making these two costs twenty times as much as running them.
+# Made once: making these two costs more than running them.
 _ADVANCE = update(log).values(last_position=log.c.last_position + _COUNT).returning(log.c.last_position)
 _PLACE = (
     update(events)
