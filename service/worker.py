@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Worker:
         self._paces: dict[str, Pace] = {}
         self._lock = threading.Lock()  # of the paces: dispatcher and workers both note what happens
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._unwritten: deque[Claim] = deque()
         self._busy = 0
         self._turn = list(self._merchants)
         self._wake = threading.Event()
@@ -141,6 +143,7 @@ class Worker:
             self._turned_at = self._monotonic()
             self._wake.clear()
             try:
+                self._give_back_unwritten()
                 wait_s = 0.0 if self._take_all() else self._wait_s()
             except StoreError as error:
                 log.warning("claiming_failed", why=str(error))
@@ -150,6 +153,12 @@ class Worker:
                 wait_s = LONGEST_WAIT_S
             if wait_s:
                 self._wake.wait(wait_s)
+
+    def _give_back_unwritten(self) -> None:
+        """Free what was asked about while nothing could be written: else it would wait for its claim's end."""
+        while self._unwritten:
+            self._confirmer.give_back(self._unwritten[0])
+            self._unwritten.popleft()
 
     def _take_all(self) -> int:
         """Claim what there is room for; return how much that was. No merchant is always the first."""
@@ -271,8 +280,9 @@ class Worker:
             return Answered(Asked.LOST, 0)
         try:
             return self._confirmer.confirm(job.claim, probe=job.probe)
-        except StoreError as error:  # the claim's time runs out and it is taken again
+        except StoreError as error:
             log.warning("confirming_failed", order_id=job.claim.order_id, why=str(error))
+            self._unwritten.append(job.claim)
         except Exception:
             log.exception("confirming_failed", order_id=job.claim.order_id)
             self._confirmer.fail(job.claim, "a fault of this service, see its log")

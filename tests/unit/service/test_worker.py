@@ -2,6 +2,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from support.world import KEY, World, make_world
 
 from service.domain.limits import Limits
 from service.domain.merchant import Merchant
-from service.errors import GatewayRefused, GatewayUnavailable
+from service.errors import GatewayRefused, GatewayUnavailable, StoreUnavailable
 from service.worker import LEASE, Worker
 
 
@@ -296,11 +297,10 @@ def test_a_claim_that_waited_too_long_is_given_back_unasked(world: World) -> Non
         seconds.now += LEASE.total_seconds()
 
     world.gateway.before_answer = let_time_pass
-    with working(world, threads=1, monotonic=seconds) as worker:
+    with working(world, threads=1, monotonic=seconds):
         for number in range(3):
             world.notify(pay(world, f"A-{number}"))
         until(lambda: len(world.events()) == 3, within_s=10)
-        assert worker.health().ok
 
 
 def test_a_full_or_paused_account_does_not_keep_the_dispatcher_busy(world: World) -> None:
@@ -321,3 +321,22 @@ def test_a_full_or_paused_account_does_not_keep_the_dispatcher_busy(world: World
         world.store.read = count  # type: ignore[method-assign]
         time.sleep(0.5)
     assert reads < 10
+
+
+def test_what_could_not_be_written_is_asked_about_again_as_soon_as_it_can(world: World) -> None:
+    write, failing = world.store.write, True
+
+    def refuse(work: Callable[[Any], Any]) -> Any:
+        if failing and world.gateway.asked:
+            failed: Future[Any] = Future()
+            failed.set_exception(StoreUnavailable("the disk is full"))
+            return failed
+        return write(work)
+
+    world.notify(pay(world, "A-1"))
+    world.store.write = refuse  # type: ignore[method-assign]
+    with working(world, threads=1):
+        until(lambda: world.gateway.asked)
+        time.sleep(0.1)
+        failing = False
+        until(lambda: world.types() == ["settled"])  # long before the claim's lease is over
