@@ -72,8 +72,6 @@ def test_one_charge_notifies_the_old_handler_and_the_service(tmp_path: Path, fre
             append = {"X-Append-Notification": f"{service.url}/notifications"}
             charge(simulator.url, "beside", **append)
             charge(simulator.url, "old-alone")
-            httpx.post(f"{simulator.url}/simulator/pay/beside").raise_for_status()
-            httpx.post(f"{simulator.url}/simulator/pay/old-alone").raise_for_status()
 
             def events() -> list[str]:
                 answer = httpx.get(
@@ -84,6 +82,9 @@ def test_one_charge_notifies_the_old_handler_and_the_service(tmp_path: Path, fre
                     for entry in answer.json()["events"]
                 ]
 
+            wait(events, ["beside pending"])  # paid before it is asked about, it would be told of once
+            httpx.post(f"{simulator.url}/simulator/pay/beside").raise_for_status()
+            httpx.post(f"{simulator.url}/simulator/pay/old-alone").raise_for_status()
             wait(events, ["beside pending", "beside settled"])
             wait(lambda: statuses(got), ["pending", "settlement"] * 2)
             service.kill()  # the old handler never notices
