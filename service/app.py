@@ -18,6 +18,7 @@ from service.api.notifications_openapi import notification_paths
 from service.api.posted import App
 from service.clock import Clock
 from service.db.engine import database_file
+from service.db.faults import describe
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
@@ -203,7 +204,7 @@ class Service:
         self.alarms.sound("store_unavailable", merchant="*", why=why)
 
     def _broken(self, error: BaseException) -> None:
-        self.alarms.sound("store_broken", merchant="*", why=str(error))
+        self.alarms.sound("store_broken", merchant="*", why=describe(error))
         if self._on_broken is not None:
             self._on_broken(error)
 

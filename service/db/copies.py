@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from service.db.engine import database_file, writer_engine
+from service.db.engine import database_file, wal_file, writer_engine
 from service.db.faults import describe
 from service.db.migrate import upgrade
 from service.db.rebirth import Rebirth, Reborn
@@ -75,7 +75,7 @@ def restore(url: str, source: Path, *, replace: bool, now: datetime, ask_again: 
     What was there is kept beside it under another name, and needs *replace*.
 
     Raises:
-        Conflict: There is a database and *replace* is false, or a process has it open.
+        Conflict: There is a database and *replace* is false, or a process has it open, or *source* is none of ours.
         NotFound: There is no *source*.
         SettingsInvalid: *source* was made by a later version.
         StoreError: *source* is damaged, or something cannot be read or written.
@@ -95,6 +95,7 @@ def restore(url: str, source: Path, *, replace: bool, now: datetime, ask_again: 
         with _troubles(), closing(_read_only(source)) as database, closing(sqlite3.connect(aside)) as copy:
             database.backup(copy)
             _check(copy, source)
+            _ensure_ours(copy, source)
         upgrade(f"sqlite:///{aside}")
         reborn = _reborn(aside, now, ask_again)
     return Restored(target, reborn, kept)
@@ -131,8 +132,10 @@ def _made_aside(target: Path, *, over: Path | None = None) -> Iterator[Path]:
             _sync(aside)
             if over is not None:
                 _move(target, over)
-            elif target.exists():
-                raise Conflict(f"something came to {target} meanwhile")
+            else:
+                if target.exists():
+                    raise Conflict(f"something came to {target} meanwhile")
+                _ensure_alone(target)
             aside.replace(target)
             _sync(target.parent)
     finally:
@@ -146,6 +149,19 @@ def _move(path: Path, to: Path) -> None:
     for end in (*SIDE_FILES, ""):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + end).rename(to.with_name(to.name + end))
+
+
+def _ensure_alone(target: Path) -> None:
+    """Raise Conflict for a write-ahead log at a name without a database: SQLite would play it into the new file."""
+    wal = wal_file(target)
+    if wal.exists() and wal.stat().st_size:
+        raise Conflict(f"{wal} is what a database that is gone wrote last: move it away first")
+
+
+def _ensure_ours(database: sqlite3.Connection, name: Path) -> None:
+    """Raise Conflict unless the service made it: SQLite also opens an empty file, and any other program's."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        raise Conflict(f"{name} is no backup of this service: nothing was changed")
 
 
 def _ensure_unused(path: Path) -> None:

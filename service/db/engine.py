@@ -36,17 +36,32 @@ def create_file(url: str) -> Path:
     """Make the database's file, readable by its owner alone (it holds personal data), if there is none.
 
     SQLite gives the files beside it (-wal, -shm) the same mode. An existing file's mode is left as it is.
+
+    Raises:
+        SettingsInvalid: Only the file's write-ahead log is there.
+        OSError: It cannot be made, or not be opened.
     """
     path = database_file(url)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wal = wal_file(path)
+    if not path.exists() and wal.exists() and wal.stat().st_size:  # SQLite would delete it
+        raise SettingsInvalid(
+            f"{path} is missing, but {wal} holds what was written to it last: put the database back beside it; "
+            "or move this file away too, then restore a backup or begin with an empty database"
+        )
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     return path
 
 
-def file_identity(engine: Engine) -> tuple[int, int] | None:
-    """Return what tells the file now at the engine's path from any other; None when there is none."""
+def wal_file(path: Path) -> Path:
+    """Return the write-ahead log of the database at *path*; SQLite keeps it beside the file a link leads to."""
+    return Path(f"{os.path.realpath(path)}-wal")
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file now at *path* from any other; None when there is none."""
     try:
-        found = Path(engine.url.database or "").stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

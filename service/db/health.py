@@ -15,6 +15,7 @@ from service.db.faults import Fault, classify, describe
 from service.db.gauges import Gauges, Standing
 from service.db.migrate import check_head, head
 from service.db.unit import Unit
+from service.errors import StoreUnavailable
 
 BUSY_MS: Final = 2000
 """How long to wait for the service to let go; it holds the lock for milliseconds."""
@@ -94,10 +95,12 @@ def _committed(engine: Engine, clock: Clock) -> Commit:
 
 
 def standing(url: str, *, clock: Clock) -> Standing:
-    """Return what waits, is held or is due."""
+    """Return what waits, is held or is due; raise StoreUnavailable when that cannot be read."""
     engine = reader_engine(url)
     try:
         with engine.connect() as connection, connection.begin():
             return Gauges(Unit(connection, clock())).standing()
+    except DBAPIError as error:
+        raise StoreUnavailable(f"nothing was read: {describe(error)}") from error
     finally:
         engine.dispose()

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -20,7 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from service.clock import Clock
 from service.db.batch import Arrival, Batch, Task
-from service.db.engine import file_identity
+from service.db.engine import file_identity, wal_file
 from service.db.faults import Fault, FileGone, classify, describe
 from service.db.topic import Topic
 from service.db.wake import Outcome, wake
@@ -68,7 +69,10 @@ class Writer:
         self._closing = False
         self._listeners: dict[object, tuple[Topic, Callable[[], None]]] = {}
         self._connection: Connection | None = None
+        self._path = Path(engine.url.database or "")
         self._file: tuple[int, int] | None = None  # which file the first connection opened
+        self._wal_path = wal_file(self._path)
+        self._wal: tuple[int, int] | None = None  # the present connection's; the last to close takes it away
         self._commits = 0  # since the last checkpoint
         self._changes = 0  # of the connection, at the last checkpoint
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -160,7 +164,7 @@ class Writer:
             connection = self._connect()
             with connection.begin():
                 batch.fill(connection, self._clock)
-            self._check_file()
+            self._check_files()
         except BaseException as error:  # noqa: BLE001  (whatever it is, it is told to all of the batch)
             self._fail(batch, error)
             return
@@ -244,14 +248,24 @@ class Writer:
 
     def _check_file(self) -> None:
         """Notice that someone moved or deleted the file: its content goes when this process does."""
-        if self._file is not None and file_identity(self._engine) != self._file:
+        if self._file is not None and file_identity(self._path) != self._file:
             raise FileGone("the database file was moved, deleted or replaced while it was in use")
+
+    def _check_files(self) -> None:
+        """Notice it of the write-ahead log as well, which alone holds what was committed last."""
+        self._check_file()
+        found = file_identity(self._wal_path)
+        if self._wal is None:  # the connection's first commit, before which there may be none
+            self._wal = found
+        elif found != self._wal:
+            raise FileGone("the database's -wal file was moved, deleted or replaced while it was in use")
 
     def _connect(self) -> Connection:
         if self._connection is None:
             self._check_file()  # SQLite would make an empty one
             self._connection = self._engine.connect()
-            self._file = file_identity(self._engine)
+            self._file = file_identity(self._path)
+            self._wal = None
             self._commits = self._changes = 0
         return self._connection
 

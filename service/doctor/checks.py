@@ -11,7 +11,7 @@ from service.doctor.midtrans import check_merchant
 from service.doctor.reach import check_here, check_public
 from service.doctor.storage import check_database, check_disk, check_operator_token
 from service.domain.merchant import DEFAULT_MERCHANT
-from service.errors import SettingsInvalid
+from service.errors import SettingsInvalid, StoreError
 from service.settings import Configuration
 
 
@@ -58,6 +58,9 @@ def _work(configuration: Configuration, clock: Clock) -> Iterator[Finding]:
         health.schema(url)
         standing = health.standing(url, clock=clock)
     except SettingsInvalid:  # said before
+        return
+    except StoreError as error:
+        yield failed("waiting receipts", str(error), "mend the database first, as said above")
         return
     for merchant, reason in standing.paused.items():
         yield failed(

@@ -307,3 +307,36 @@ def test_a_crash_before_the_rename_leaves_the_database_as_it_was(
     assert count(database, "events") == 5
     with closing(sqlite3.connect(database)) as old:
         assert old.execute(str(select(log.c.epoch))).fetchone() == (store.epoch,)
+
+
+@pytest.mark.parametrize("program", [None, "CREATE TABLE theirs (a)"])
+def test_a_file_that_is_no_backup_of_ours_replaces_nothing(
+    store: Store, url: str, database: Path, tmp_path: Path, program: str | None
+) -> None:
+    append(store, 2)
+    store.close()
+    other = tmp_path / "other.db"
+    other.touch()
+    if program:
+        with closing(sqlite3.connect(other)) as theirs:
+            theirs.execute(program)
+    with pytest.raises(Conflict, match="no backup of this service"):
+        restored(url, other, replace=True)
+    assert count(database, "events") == 2
+    assert not list(database.parent.glob("*.before-*"))
+
+
+def test_a_log_left_by_a_database_that_is_gone_is_not_played_into_the_restored_one(
+    store: Store, url: str, copy: Path, database: Path
+) -> None:
+    store.close()
+    database.unlink()
+    wal = database.with_name(database.name + "-wal")
+    wal.write_bytes(b"frames of another file")
+    with pytest.raises(Conflict, match="move it away first"):
+        restored(url, copy)
+    assert wal.exists()
+    assert not database.exists()
+    wal.unlink()
+    assert restored(url, copy).kept is None
+    assert count(database, "events") == 5

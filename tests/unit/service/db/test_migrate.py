@@ -158,3 +158,12 @@ def test_processes_that_start_at_once_make_one_database(tmp_path: Path) -> None:
 
 def test_there_is_one_newest_revision() -> None:
     assert head() == "0001"
+
+
+def test_a_write_ahead_log_without_its_database_is_kept_and_named(tmp_path: Path) -> None:
+    wal = tmp_path / "midtrans.db-wal"
+    wal.write_bytes(b"what was answered last")
+    with pytest.raises(SettingsInvalid, match=r"midtrans\.db is missing, but .*midtrans\.db-wal holds"):
+        upgrade(f"sqlite:///{tmp_path}/midtrans.db")
+    assert [wal] == list(tmp_path.iterdir())
+    assert wal.read_bytes() == b"what was answered last"

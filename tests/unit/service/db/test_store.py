@@ -14,6 +14,7 @@ import pytest
 import structlog
 from sqlalchemy import event, select, text
 
+from service.db.engine import wal_file
 from service.db.store import Store
 from service.db.tables import receipts
 from service.db.unit import Unit
@@ -206,6 +207,34 @@ async def test_nothing_is_answered_once_the_file_has_been_taken_away(
         await store.receive(make_receipt())
     store.close()  # waits for the writer, which tells after it has answered
     assert len(broken) == 1
+
+
+@pytest.mark.parametrize("and_made_anew", [False, True])
+async def test_nothing_is_answered_once_the_write_ahead_log_has_been_taken_away(
+    shaky: tuple[Store, Disk],
+    broken: list[BaseException],
+    database: Path,
+    make_receipt: MakeReceipt,
+    and_made_anew: bool,
+) -> None:
+    store, _ = shaky
+    await store.receive(make_receipt())
+    take_away(wal_file(database), and_made_anew=and_made_anew)
+    with pytest.raises(StoreBroken, match="-wal file was moved, deleted or replaced"):
+        await store.receive(make_receipt())
+    store.close()
+    assert len(broken) == 1
+
+
+def test_a_database_behind_a_link_is_written_as_any_other(url: str, database: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link" / "shop.db"
+    link.parent.mkdir()
+    link.symlink_to(database)
+    store = Store(f"sqlite:///{link}", clock=clock)
+    store.start()
+    for _ in range(3):
+        store.write(touch).result(5)
+    store.close()
 
 
 def test_a_store_that_was_never_started_closes(url: str) -> None:
