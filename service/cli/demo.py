@@ -49,7 +49,9 @@ class Demo:
 def demo(configuration: Configuration, port: int) -> Iterator[Demo]:
     """Run a simulator that notifies *port*; the data is new at each start and lies apart from real data."""
     key = f"SB-Mid-server-demo-{secrets.token_hex(12)}"
-    folder = _emptied(configuration.data_dir / "demo" / str(port))
+    folder = configuration.data_dir / "demo" / str(port)
+    make_folder(folder)
+    _empty(folder)
     with ExitStack() as stack:
         simulator = _simulator(stack, f"{url_of(configuration.host, port)}/notifications", key)
         merchant = Merchant(DEFAULT_MERCHANT, (key,), base_url=simulator.url)
@@ -62,12 +64,21 @@ def demo(configuration: Configuration, port: int) -> Iterator[Demo]:
         yield Demo(pointed, simulator.url, key)
 
 
-def _emptied(folder: Path) -> Path:
-    """Return *folder* without the last demo's data: its key and its payments are gone with its simulator."""
-    folder.mkdir(parents=True, exist_ok=True)
+def make_folder(folder: Path) -> None:
+    """Make the data folder, for its owner alone; raises `SettingsInvalid` when that cannot be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsInvalid(
+            f"the data folder {folder} cannot be made ({error.strerror}): "
+            "set SERVICE_DATA_DIR to a folder that this user may write to"
+        ) from error
+
+
+def _empty(folder: Path) -> None:
+    """Remove the last demo's data: its key and its payments are gone with its simulator."""
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
-    return folder
 
 
 def _simulator(stack: ExitStack, notify_url: str, key: str) -> RunningSimulator:

@@ -20,7 +20,7 @@ from service.api.connection import Connection
 from service.api.posted import App
 from service.app import Service, build
 from service.cli import welcome
-from service.cli.demo import Demo, demo
+from service.cli.demo import Demo, demo, make_folder
 from service.cli.ports import listen, url_of
 from service.db.migrate import upgrade
 from service.errors import SettingsInvalid
@@ -73,7 +73,7 @@ def run(
 
 def _serve(configuration: Configuration, server: "Server", listener: socket, playing: Demo | None) -> None:
     """Run the service until the server is told to end; whatever happens, what waits is committed."""
-    configuration.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(configuration.data_dir)
     upgrade(configuration.database_url)
     service = build(configuration, on_broken=server.end_broken)
     with ExitStack() as stack:

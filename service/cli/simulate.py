@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 import uvicorn
 
 from django_midtrans.testing import SCENARIOS
+from service.cli.ports import listen
 from service.simulator.app import create_app
 from service.simulator.control import PAUSE_S
 from service.simulator.faults import FaultInvalid, Faults
@@ -57,9 +59,15 @@ def simulate(
         pause_s=pause,
         faults=_faults(fault or ()),
     )
-    typer.echo(f"Midtrans simulator: http://{shown_host}:{port} (notifications to {notify_url or 'nowhere'})")
     # No access log: GET /v2/token carries card numbers in its URL.
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    )
+    with listen(host, port, names=("--host", "--port")) as listener, suppress(KeyboardInterrupt):
+        typer.echo(
+            f"Midtrans simulator: http://{shown_host}:{port} (notifications to {notify_url or 'nowhere'})"
+        )
+        server.run(sockets=[listener])
 
 
 def _scenarios(names: str, server_keys: Sequence[str]) -> list[str]:

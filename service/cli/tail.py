@@ -1,6 +1,7 @@
 """``python -m service tail``: events as they are made, one line each, through the HTTP API."""
 
 import json
+import re
 import sys
 import time
 from collections import deque
@@ -124,7 +125,7 @@ class Follower:
         if answer.status_code in REFUSED:
             raise SettingsInvalid(f"{self._url} refuses the operator's token: is it another service's?")
         if answer.status_code in UNUSABLE:
-            raise RequestInvalid("tail", _detail(answer))
+            raise RequestInvalid("tail", re.sub("^after:", "--from:", _detail(answer)))
         if self._trouble:
             self._tell(f"{self._url} answers again")
             self._trouble = ""

@@ -1,6 +1,6 @@
 """What a person reads when the service has started: what it is connected to, and what to do next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 import typer
@@ -18,10 +18,9 @@ def show(configuration: Configuration, url: str, new_token: str | None, demo: De
 
     It goes to stderr, so that stdout holds log lines alone; a demo has no other reader than a person.
     """
+    addresses = [*_addresses(configuration, url, demo), *_token(configuration, new_token)]
     lines = [
-        *(_demo(configuration, url, demo) if demo else _real(configuration, url)),
-        *_port(configuration.port, url, "SERVICE_PORT"),
-        *_token(configuration, new_token),
+        *(_demo(addresses) if demo else _real(configuration, addresses)),
         "",
         *_next_steps(url, _bearer(configuration, new_token)),
         "",
@@ -30,26 +29,34 @@ def show(configuration: Configuration, url: str, new_token: str | None, demo: De
         typer.echo(line, err=demo is None)
 
 
-def _demo(configuration: Configuration, url: str, demo: Demo) -> Iterator[str]:
+def _demo(addresses: Sequence[str]) -> Iterator[str]:
     yield "DEMO: no MIDTRANS_SERVER_KEY is set, so a simulator stands in for Midtrans and payments are made up."
     yield ""
-    yield f"  service     {url}  (its API: {url}/openapi.json)"
-    yield f"  simulator   {demo.simulator_url}  (a page to charge and to pay by hand)"
-    yield f"  data        {configuration.data_dir}  (new at each start, apart from real data)"
-    yield from _port(SIMULATOR_PORT, demo.simulator_url, "the simulator")
+    yield from addresses
 
 
-def _real(configuration: Configuration, url: str) -> Iterator[str]:
+def _real(configuration: Configuration, addresses: Sequence[str]) -> Iterator[str]:
     yield "; ".join(_environment(merchant) for merchant in configuration.merchants)
     yield ""
-    yield f"  service     {url}  (its API: {url}/openapi.json)"
-    yield f"  data        {configuration.data_dir}"
+    yield from addresses
     yield ""
     yield "Midtrans must reach it: give it a public https address on port 443 (or http on 80) with a valid"
     yield "certificate, TLS 1.2 allowed, and enter under Settings > Configuration > Payment Notification URL:"
     for merchant in configuration.merchants:
         path = "/notifications" if merchant.name == DEFAULT_MERCHANT else f"/notifications/{merchant.name}"
         yield f"  {DASHBOARD[merchant.is_production]}  ->  https://YOUR-HOST{path}"
+
+
+def _addresses(configuration: Configuration, url: str, demo: Demo | None) -> Iterator[str]:
+    yield f"  service     {url}  (its API: {url}/openapi.json)"
+    yield from _port(configuration.port, url, "SERVICE_PORT")
+    if demo is None:
+        yield f"  data        {configuration.data_dir}"
+        return
+    yield f"  simulator   {demo.simulator_url}  (a page to charge and to pay by hand)"
+    yield from _port(SIMULATOR_PORT, demo.simulator_url, "the simulator")
+    yield f"  server key  {demo.server_key}  (made up; the simulator knows no other)"
+    yield f"  data        {configuration.data_dir}  (new at each start; for other commands SERVICE_DATA_DIR)"
 
 
 def _environment(merchant: Merchant) -> str:
@@ -61,7 +68,7 @@ def _environment(merchant: Merchant) -> str:
 def _port(wanted: int, url: str, name: str) -> Iterator[str]:
     port = urlsplit(url).port
     if port != wanted:
-        yield f"  Port {wanted} is taken by another program: {name} is {port} this time."
+        yield f"              (Port {wanted} is taken: {name} is {port} this time.)"
 
 
 def _token(configuration: Configuration, new_token: str | None) -> Iterator[str]:

@@ -41,7 +41,12 @@ def _refuse_typos(prefix: str, environ: Mapping[str, str], known: list[str], pro
     short = {name.removeprefix(prefix): name for name in known}
     for variable in sorted(environ):
         if variable.startswith(prefix) and variable not in known:
-            near = get_close_matches(variable.removeprefix(prefix), short, n=1, cutoff=TYPO)
+            name = variable.removeprefix(prefix)
+            near = get_close_matches(name, short, n=1, cutoff=TYPO) or [
+                other
+                for other in short
+                if sorted(other) == sorted(name)  # letters swapped: PROT
+            ]
             if near:
                 problems.add(variable, f"is not known; did you mean {short[near[0]]}?")
 

@@ -1,7 +1,11 @@
 """``simulate`` on the command line."""
 
 import asyncio
-from typing import Any
+import socket
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, cast
 
 import pytest
 import typer
@@ -10,34 +14,65 @@ from typer.testing import CliRunner
 
 from django_midtrans.testing import SCENARIOS
 from service.cli.simulate import simulate
+from service.errors import SettingsInvalid
 
 
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any, dict[str, Any]]:
-    served: list[tuple[Any, dict[str, Any]]] = []
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.append((app, options)))
+@dataclass
+class Served:
+    """What would be served, and where."""
+
+    output: str
+    address: tuple[str, int]
+    config: uvicorn.Config
+
+    @property
+    def simulator(self) -> Any:
+        return cast("Any", self.config.app).state.simulator
+
+
+def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Served:
+    served: list[Any] = []
+
+    def listen(host: str, port: int, **_: object) -> AbstractContextManager[None]:
+        served.append((host, port))
+        return nullcontext()
+
+    monkeypatch.setattr(import_module("service.cli.simulate"), "listen", listen)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: served.append(self.config))
     cli = typer.Typer()
     cli.command()(simulate)
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
-    ((app, options),) = served
-    return result.output, app, options
+    address, config = served
+    return Served(result.output, address, config)
 
 
 def test_by_default_it_listens_on_loopback_alone_and_logs_no_urls(monkeypatch: pytest.MonkeyPatch) -> None:
-    output, _, options = run([], monkeypatch)
-    assert (options["host"], options["port"]) == ("127.0.0.1", 8001)
-    assert options["access_log"] is False  # a card token's URL carries the card's number
-    assert "http://127.0.0.1:8001" in output
+    served = run([], monkeypatch)
+    assert served.address == ("127.0.0.1", 8001)
+    assert served.config.access_log is False  # a card token's URL carries the card's number
+    assert "http://127.0.0.1:8001" in served.output
+
+
+def test_a_taken_port_is_refused_before_anything_is_promised() -> None:
+    cli = typer.Typer()
+    cli.command()(simulate)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(cli, ["--port", str(port)])
+    assert isinstance(result.exception, SettingsInvalid)
+    assert f"port {port} of 127.0.0.1 is taken" in str(result.exception)
+    assert "set --port" in str(result.exception)
+    assert result.output == ""
 
 
 def test_its_options_reach_the_simulator_and_keys_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "http://127.0.0.1:8000/notifications"
     arguments = ["--port", "9001", "--notify-url", url, "--server-key", "key-a", "--server-key", "key-b"]
-    output, app, options = run(arguments, monkeypatch)
-    simulator = app.state.simulator
-    assert (simulator.notify_url, options["port"]) == (url, 9001)
-    assert {account.server_key for account in simulator.midtrans.accounts()} == {"key-a", "key-b"}
-    assert "key-a" not in output
+    served = run(arguments, monkeypatch)
+    assert (served.simulator.notify_url, served.address[1]) == (url, 9001)
+    assert {account.server_key for account in served.simulator.midtrans.accounts()} == {"key-a", "key-b"}
+    assert "key-a" not in served.output
 
 
 def refused(arguments: list[str]) -> str:
@@ -49,8 +84,8 @@ def refused(arguments: list[str]) -> str:
 
 
 def test_faults_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, app, _ = run(["--fault", "lost=0.2", "--fault", "seed=7"], monkeypatch)
-    assert app.state.simulator.faults.shown()["faults"] == {"lost": 0.2, "seed": 7}
+    served = run(["--fault", "lost=0.2", "--fault", "seed=7"], monkeypatch)
+    assert served.simulator.faults.shown()["faults"] == {"lost": 0.2, "seed": 7}
 
 
 @pytest.mark.parametrize(
@@ -71,8 +106,8 @@ def test_what_cannot_be_meant_is_refused_with_a_reason(arguments: list[str], sai
 @pytest.mark.parametrize(("wanted", "count"), [("paid, expired", 2), ("all", len(SCENARIOS))])
 def test_scenarios_are_played_at_the_start(monkeypatch: pytest.MonkeyPatch, wanted: str, count: int) -> None:
     arguments = ["--run", wanted, "--pause", "0", "--server-key", "key-a"]
-    _, app, _ = run(arguments, monkeypatch)
-    simulator = app.state.simulator
+    served = run(arguments, monkeypatch)
+    simulator, app = served.simulator, cast("Any", served.config.app)
 
     async def live() -> None:
         async with app.router.lifespan_context(app):

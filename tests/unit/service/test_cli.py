@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import service.cli
 from service.cli import app
-from service.cli.demo import demo
+from service.cli.demo import demo, make_folder
 from service.cli.ports import listen, url_of
 from service.db.tokens import hash_of
 from service.errors import NotFound, RequestInvalid, ServiceError, SettingsInvalid
@@ -75,6 +75,7 @@ def test_a_token_on_stdout_stands_alone_so_that_a_script_can_take_it(data: Path)
     made = run(app, ["tokens", "create", "--role", "operator"])
     assert hash_of(made.stdout.strip()) in stored_hashes(data)
     assert "shown this once" in made.stderr
+    assert f"of {data / 'midtrans.db'}." in made.stderr  # a demo has another database
 
 
 def test_a_revoked_token_is_good_for_nothing(data: Path) -> None:
@@ -166,6 +167,14 @@ def test_a_demo_begins_anew_each_time_with_a_key_of_its_own(tmp_path: Path, free
     with demo(configured(tmp_path), free_port) as second:
         assert not (second.configuration.data_dir / "midtrans.db").exists()
         assert first.server_key != second.server_key
+
+
+def test_a_data_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        SettingsInvalid, match=r"file/data cannot be made \(Not a directory\): set SERVICE_DATA_DIR"
+    ):
+        make_folder(tmp_path / "file" / "data")
 
 
 def test_two_demos_run_beside_each_other(tmp_path: Path, free_port: int) -> None:

@@ -150,6 +150,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         pytest.param({"MIDTRANS_SERVER_KEY": "SB-Mid-client-x"}, "is a client key", id="client-key"),
         pytest.param({"MIDTRANS_SERVER_KEY": "kéy"}, "characters in it that no key has", id="odd-key"),
         pytest.param({"MIDTRANS_SERVER_KEYS": KEY}, "did you mean MIDTRANS_SERVER_KEY", id="plural"),
+        pytest.param({"SERVICE_PROT": "8000"}, "did you mean SERVICE_PORT", id="letters-swapped"),
         pytest.param({"MIDTRANS_IS_PRODUCTION": "maybe"}, "wanted: true or false", id="not-a-boolean"),
         pytest.param({"MIDTRANS_BASE_URL": "api.midtrans.com"}, "must begin with http", id="no-scheme"),
         pytest.param({"MIDTRANS_BASE_URL": "https://u:p@h"}, "neither a user nor a query", id="user-in-url"),
