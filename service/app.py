@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
+import structlog
 from fastapi import FastAPI
 
 from django_midtrans import __version__
@@ -19,6 +20,7 @@ from service.api.posted import App
 from service.clock import Clock
 from service.db.engine import database_file
 from service.db.faults import describe
+from service.db.gauges import Gauges
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
@@ -35,6 +37,13 @@ from service.metrics import Metrics
 from service.oddities import OddityRings
 from service.settings import Configuration
 from service.worker import Worker
+
+log = structlog.get_logger()
+
+MERCHANT_MISSING = (
+    "Receipts of a merchant that is not in the settings are not confirmed: put it back under this name, "
+    "with its keys. A merchant's name is part of every event id: never change it."
+)
 
 
 def utc_now() -> datetime:
@@ -109,6 +118,7 @@ class Service:
         )
         self._make_consumers()
         take_in_refused(self.store, self._merchants)
+        self._name_the_missing()
         self.worker.start()
         self._housekeeper.start()
         self._watch()
@@ -134,6 +144,12 @@ class Service:
             after: int | None = 0
             while after is not None:
                 after = self.store.write(partial(consumers.free_followers, name=name, after=after)).result()
+
+    def _name_the_missing(self) -> None:
+        """Tell of receipts whose merchant was renamed or taken out of the settings: nobody asks about them."""
+        for merchant, count in self.store.read(lambda unit: Gauges(unit).waiting()).items():
+            if merchant not in self._merchants:
+                log.warning("merchant_missing", merchant=merchant, waiting=count, to_do=MERCHANT_MISSING)
 
     def _make_receiver(self, clock: Clock) -> NotificationEndpoint:
         receiving = self.configuration.receiving

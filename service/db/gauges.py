@@ -47,6 +47,10 @@ class Gauges:
             lag=self._lag(),
         )
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many receipts wait, by merchant, whether the settings name it or not."""
+        return {merchant: count for merchant, (count, _) in self._waiting().items()}
+
     def _waiting(self) -> dict[str, tuple[int, float]]:
         query = (
             select(

@@ -66,6 +66,14 @@ def _work(configuration: Configuration, clock: Clock) -> Iterator[Finding]:
         yield failed(
             "merchant " + merchant, f"confirming is paused: {reason}", "see this alarm in docs/operating.md"
         )
+    names = {merchant.name for merchant in configuration.merchants}
+    for merchant, count in standing.waiting.items():
+        if merchant not in names:
+            yield failed(
+                "merchant " + merchant,
+                f"it is not in the settings, and {count} of its receipts wait",
+                "put it back under this name, with its keys (docs/settings.md)",
+            )
     held = {state: count for state, count in standing.held.items() if count}
     words = ", ".join(f"{count} {state}" for state, count in held.items())
     yield (
