@@ -26,7 +26,7 @@ def upgrade(url: str, revision: str = "head") -> None:
     try:
         path = create_file(url)
     except OSError as error:
-        raise SettingsInvalid(f"{database_file(url)} cannot be made: {error.strerror}") from error
+        raise SettingsInvalid(f"{database_file(url)} cannot be made or opened: {error.strerror}") from error
     engine = writer_engine(url, busy_timeout_ms=_WAIT_MS)
     try:
         with engine.begin() as connection:

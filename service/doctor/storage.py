@@ -21,6 +21,9 @@ FREE_LOW, FREE_NONE = 2048 * MIB, 200 * MIB
 SYNCS: Final = 11
 SLOW_S: Final = 0.05
 """A disk that needs longer for an fsync makes notifications wait: one commit serves all that wait, one at a time."""
+SCHEMA_TO_DO: Final = (
+    "do what it says; a file that cannot be read: look at its owner, and at the disk (read-only?)"
+)
 OTHERS: Final = 0o077
 PRIVATE: Final = 0o600
 
@@ -35,7 +38,7 @@ def check_database(url: str, *, clock: Clock) -> Iterator[Finding]:
     try:
         schema = health.schema(url)
     except SettingsInvalid as error:
-        yield failed("database schema", str(error), "migrate, or run the version that made it")
+        yield failed("database schema", str(error), SCHEMA_TO_DO)
         return
     yield ok("database schema", f"{schema}, this version's; {facts.size / MIB:.1f} MiB at {facts.path}")
     damage = health.damage(url)
