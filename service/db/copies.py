@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from service.db.engine import database_file, wal_file, writer_engine
+from service.db.engine import database_file, left_log, writer_engine
 from service.db.faults import describe
 from service.db.migrate import upgrade
 from service.db.rebirth import Rebirth, Reborn
@@ -153,9 +153,8 @@ def _move(path: Path, to: Path) -> None:
 
 def _ensure_alone(target: Path) -> None:
     """Raise Conflict for a write-ahead log at a name without a database: SQLite would play it into the new file."""
-    wal = wal_file(target)
-    if wal.exists() and wal.stat().st_size:
-        raise Conflict(f"{wal} is what a database that is gone wrote last: move it away first")
+    if left := left_log(target):
+        raise Conflict(f"{left} is what a database that is gone wrote last: move it away first")
 
 
 def _ensure_ours(database: sqlite3.Connection, name: Path) -> None:

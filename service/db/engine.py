@@ -43,10 +43,9 @@ def create_file(url: str) -> Path:
     """
     path = database_file(url)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wal = wal_file(path)
-    if not path.exists() and wal.exists() and wal.stat().st_size:  # SQLite would delete it
+    if left := left_log(path):  # SQLite would delete it
         raise SettingsInvalid(
-            f"{path} is missing, but {wal} holds what was written to it last: put the database back beside it; "
+            f"{path} is missing, but {left} holds what was written to it last: put the database back beside it; "
             "or move this file away too, then restore a backup or begin with an empty database"
         )
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -56,6 +55,12 @@ def create_file(url: str) -> Path:
 def wal_file(path: Path) -> Path:
     """Return the write-ahead log of the database at *path*; SQLite keeps it beside the file a link leads to."""
     return Path(f"{os.path.realpath(path)}-wal")
+
+
+def left_log(path: Path) -> Path | None:
+    """Return the write-ahead log that lies at *path* without its database, unless it is empty."""
+    wal = wal_file(path)
+    return wal if not path.exists() and wal.exists() and wal.stat().st_size else None
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:

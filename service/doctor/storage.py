@@ -11,6 +11,7 @@ from typing import Final
 
 from service.clock import Clock
 from service.db import health
+from service.db.engine import database_file, left_log
 from service.doctor.finding import Finding, failed, ok, warning
 from service.errors import SettingsInvalid
 
@@ -31,6 +32,10 @@ PRIVATE: Final = 0o600
 def check_database(url: str, *, clock: Clock) -> Iterator[Finding]:
     """Yield what is to be said of the file, its schema, its content and a commit."""
     facts = health.facts(url)
+    if facts is None and (left := left_log(database_file(url))):
+        says = f"it is missing, but {left} holds what was written to it last"
+        yield failed("database", says, "put the database back beside it; or move that file away, and restore")
+        return
     if facts is None:
         yield warning("database", "there is none yet", "nothing: the first `run` makes it")
         return

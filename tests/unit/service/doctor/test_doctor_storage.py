@@ -44,6 +44,13 @@ def test_before_the_first_run_there_is_nothing_to_mend(tmp_path: Path) -> None:
     assert not (tmp_path / "none.db").exists()
 
 
+def test_a_write_ahead_log_without_its_database_fails(tmp_path: Path) -> None:
+    (tmp_path / "none.db-wal").write_bytes(b"what was answered last")
+    (finding,) = look(tmp_path / "none.db").values()
+    assert finding.level is Level.FAILED
+    assert "none.db-wal" in finding.says
+
+
 def test_a_file_that_others_may_read_is_named_with_the_command_that_mends_it(database: Path) -> None:
     database.chmod(0o644)
     finding = look(database)["database mode"]
