@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 import time
 from collections import deque
@@ -55,6 +56,8 @@ def tail(
         tell=lambda text: typer.echo(text, err=True),
     )
     show = json.dumps if as_json else Line(colours=sys.stdout.isatty())
+    # A shell's background jobs start with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt, BrokenPipeError):
         for shown, entry in enumerate(follower.follow(from_), 1):
             sys.stdout.write(show(entry) + "\n")

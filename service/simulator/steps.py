@@ -92,8 +92,8 @@ def take(simulator: Simulator, step: str, id_: str, merchant_id: str | None, opt
 def quick_charge(account: Account, options: Options) -> Body:
     """Charge by a short name, as ``django_midtrans.testing.payloads`` reads it."""
     amount = _amount(options, "amount")
-    if amount != amount.to_integral_value():
-        raise OptionInvalid("amount must be whole rupiah")
+    if not (amount.is_finite() and amount > 0 and amount == amount.to_integral_value()):
+        raise OptionInvalid("amount must be whole rupiah above 0")
     order_id = str(options.get("order_id") or fresh_order_id("page"))
     return account.charge(charge_of(str(options.get("kind", "")), order_id, int(amount)))
 

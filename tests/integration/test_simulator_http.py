@@ -277,6 +277,8 @@ async def test_the_outside_steps_are_calls(api: httpx.AsyncClient, simulator: Si
         ("/simulator/pay/o-1", [1], 422),
         ("/simulator/dance/o-1", {}, 404),
         ("/simulator/charge", {"kind": "gopay"}, 422),
+        ("/simulator/charge", {"kind": "gopay", "amount": "-5"}, 422),
+        ("/simulator/charge", {"kind": "gopay", "amount": "Infinity"}, 422),
     ],
 )
 async def test_a_step_that_cannot_be_taken_says_why(
