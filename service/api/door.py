@@ -3,6 +3,7 @@
 Plain ASGI: the caller is known before a byte of the body is read or a route is looked for.
 """
 
+from functools import partial
 from typing import Final
 
 import structlog
@@ -21,7 +22,10 @@ log = structlog.get_logger(__name__)
 
 
 class Door:
-    """Lets requests in: sets ``request.state.caller`` for what needs a token."""
+    """Lets requests in: sets ``request.state.caller`` for what needs a token.
+
+    ``request.state.check_again`` is for a call that waits: it raises Unauthenticated once the token was revoked.
+    """
 
     def __init__(self, app: ASGIApp, *, auth: Auth) -> None:
         self._app = app
@@ -47,8 +51,10 @@ class Door:
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _is_guarded(scope["path"]):
-            caller = await self._auth.check(bearer_of(scope["headers"]))
-            scope.setdefault("state", {})["caller"] = caller
+            check = partial(self._auth.check, bearer_of(scope["headers"]))
+            state = scope.setdefault("state", {})
+            state["caller"] = await check()
+            state["check_again"] = check
             scope["headers"] = _as_json(scope["headers"])
         await self._app(scope, _bounded(scope, receive), send)
 

@@ -41,7 +41,14 @@ async def lease_events(
     """
     gone = Gone(request)
     try:
-        got = await Call(context, request.app.state.bell, name, body or models.LeaseBody(), gone).run()
+        got = await Call(
+            context,
+            request.app.state.bell,
+            name,
+            body or models.LeaseBody(),
+            gone=gone,
+            check_again=request.state.check_again,
+        ).run()
     finally:
         gone.stop()
     if got is None:

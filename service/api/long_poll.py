@@ -1,7 +1,7 @@
 """Lending over HTTP: long-poll without a thread, and nothing for a client that has gone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -72,12 +72,22 @@ class Gone:
 class Call:
     """One lease call."""
 
-    def __init__(self, context: ApiContext, bell: Bell, name: str, body: LeaseBody, gone: Gone) -> None:
+    def __init__(
+        self,
+        context: ApiContext,
+        bell: Bell,
+        name: str,
+        body: LeaseBody,
+        *,
+        gone: Gone,
+        check_again: Callable[[], Awaitable[object]],
+    ) -> None:
         self._context = context
         self._bell = bell
         self._name = name
         self._body = body
         self._gone = gone
+        self._check_again = check_again
         self._got = Got()
         self._clock = asyncio.get_running_loop().time
 
@@ -99,6 +109,7 @@ class Call:
             heard, ring = self._bell.rings, self._bell.next_ring()
             ready, idle_s = await self._peek()
             if ready:
+                await self._check_again()  # the token may have been revoked while the call waited
                 idle_s = await self._lend([])
         return await self._unless_gone()
 

@@ -57,6 +57,24 @@ async def test_a_call_that_waits_in_vain_comes_back_empty_in_time(api: Api, serv
     assert 0.5 < arrived - began < 2.5
 
 
+async def test_nothing_is_lent_to_a_call_whose_token_was_revoked_while_it_waited(
+    api: Api, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.auth.CACHE_S", 0.05)
+    await api.make()
+    token, secret = api.store.write(lambda unit: unit.tokens.make(Role.CONSUMER, ["shipping"])).result()
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with httpx.AsyncClient(base_url=served, headers=headers, timeout=60) as client:
+        task = asyncio.create_task(client.post(LEASE, json={"wait_seconds": 20}))
+        await asyncio.sleep(0.3)
+        assert not task.done()
+        assert api.store.write(lambda unit: unit.tokens.revoke(token.id)).result()
+        await asyncio.to_thread(api.append, "a")
+        assert (await task).status_code == 401
+    assert (await api.look())["in_flight"] == 0
+    assert len(leases(await api.lease())) == 1
+
+
 async def test_an_ack_is_committed_before_the_call_waits(api: Api, served: str) -> None:
     api.append("a")
     await api.make()
