@@ -40,6 +40,14 @@ class Body(BaseModel):
 class ConsumerBody(Body):
     """What a consumer is to be. Left out means the default, also when the consumer is there already."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"types": ["midtrans.payment.*"], "merchants": ["*"], "start": "beginning"}]
+        },
+    )
+
     types: Patterns = Field(
         ["midtrans.*"], description="Types of events; `*` at the end stands for anything."
     )
@@ -61,6 +69,12 @@ class ConsumerBody(Body):
 class LeaseBody(Body):
     """What to lend, and what to ack before."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"limit": 10, "wait_seconds": 20, "ack": [LEASE_EXAMPLE]}]},
+    )
+
     limit: Annotated[int, Field(ge=1, le=1000)] = 10
     wait_seconds: Annotated[float, Field(ge=0, le=60, strict=False)] = Field(
         20, description="How long to wait for the first event."
@@ -74,11 +88,25 @@ class LeaseBody(Body):
 class AckBody(Body):
     """Leases whose events are done."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"leases": [LEASE_EXAMPLE]}]},
+    )
+
     leases: Leases
 
 
 class NackBody(Body):
     """Leases whose events are to be lent again."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"leases": [LEASE_EXAMPLE], "delay_seconds": 5, "reason": "the warehouse is down"}]
+        },
+    )
 
     leases: Leases
     delay_seconds: Annotated[float, Field(ge=0, le=86_400, strict=False)] | None = Field(

@@ -27,6 +27,8 @@ def _key(value: SecretStr) -> SecretStr:
         raise ValueError("has white space in it; copy the key alone, without quotes and line ends")
     if not text.isascii() or not text.isprintable():
         raise ValueError("has characters in it that no key has")
+    if "..." in text or "put-your" in text.lower():
+        raise ValueError("is the placeholder of an example; copy the key from Midtrans' dashboard")
     if "Mid-client-" in text or text.startswith("VT-client-"):
         raise ValueError("is a client key; the server key stands beside it in Midtrans' dashboard")
     return value

@@ -148,6 +148,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         pytest.param({"MIDTRANS_SERVER_KEY": ""}, "MIDTRANS_SERVER_KEY is empty", id="empty-key"),
         pytest.param({"MIDTRANS_SERVER_KEY": f"{KEY}\n"}, "has white space", id="key-with-line-end"),
         pytest.param({"MIDTRANS_SERVER_KEY": "SB-Mid-client-x"}, "is a client key", id="client-key"),
+        pytest.param({"MIDTRANS_SERVER_KEY": "SB-Mid-server-..."}, "placeholder of an example", id="example"),
         pytest.param({"MIDTRANS_SERVER_KEY": "kéy"}, "characters in it that no key has", id="odd-key"),
         pytest.param({"MIDTRANS_SERVER_KEYS": KEY}, "did you mean MIDTRANS_SERVER_KEY", id="plural"),
         pytest.param({"SERVICE_PROT": "8000"}, "did you mean SERVICE_PORT", id="letters-swapped"),
