@@ -168,6 +168,8 @@ def _ensure_unused(path: Path) -> None:
 
     It also brings the WAL into the file, so that what is kept is one file. A damaged one is nobody's.
     """
+    if not os.access(path, os.W_OK):  # locks cannot be tried on it
+        raise Conflict(f"{path} is read-only, so that nobody can see whether it is in use: make it writable")
     try:
         with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as database:
             database.execute("PRAGMA journal_mode=DELETE").close()

@@ -340,3 +340,12 @@ def test_a_log_left_by_a_database_that_is_gone_is_not_played_into_the_restored_o
     wal.unlink()
     assert restored(url, copy).kept is None
     assert count(database, "events") == 5
+
+
+def test_a_read_only_database_is_not_taken_for_one_that_nobody_uses(
+    url: str, copy: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (database, os.W_OK))  # root may all
+    with pytest.raises(Conflict, match="read-only"):
+        restored(url, copy, replace=True)
+    assert not list(database.parent.glob("*.before-*"))
