@@ -255,14 +255,19 @@ def shared() -> Iterator[Running]:
 
 
 @pytest.fixture
-def server(shared: Running) -> Running:
-    """The shared server with nothing kept."""
+def server(shared: Running) -> Iterator[Running]:
+    """The shared server with nothing kept; whatever a test makes it do is over with the test."""
+    _forget(shared)
+    yield shared
+    _forget(shared)
+
+
+def _forget(shared: Running) -> None:
     shared.receipts.kept.clear()
     shared.receipts.fails_with = shared.receipts.raises = shared.oddities.raises = None
     shared.receipts.delay_s = 0.0
     shared.oddities.kept.clear()
     shared.metrics.counted.clear()
-    return shared
 
 
 @pytest.fixture(scope="module")

@@ -193,6 +193,7 @@ def test_a_wrong_environment_burns_no_receipt(world: World) -> None:
         for _ in range(40):  # more probes than a receipt has tries
             asked = len(world.gateway.asked)
             seconds.now += 61
+            worker._wake.set()  # a minute has passed, though not here
             until(lambda asked=asked: len(world.gateway.asked) > asked)  # type: ignore[misc]
         assert {state for state, _ in world.receipt_states()} == {"waiting"}
         world.gateway.answers.clear()
