@@ -108,6 +108,7 @@ def test_trailers_without_end_fill_no_memory(port: int) -> None:
         assert_is_cut_off(sock, b"X: %s\r\n" % (b"a" * 995))
 
 
+@pytest.mark.slow
 def test_a_waiting_connection_and_a_slow_body_outlive_the_heads_time(port: int) -> None:
     with connected(port) as sock:
         for _ in range(2):

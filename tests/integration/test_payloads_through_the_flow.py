@@ -36,6 +36,7 @@ def tell(world: World, body: dict[str, Any]) -> None:
         world.confirm(claim)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", STORIES.values(), ids=STORIES.keys())
 def test_a_story_makes_the_reviewed_events(world: World, steps: list[dict[str, Any]]) -> None:
     world.clock.now -= timedelta(days=3650)

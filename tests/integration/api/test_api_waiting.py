@@ -75,6 +75,7 @@ async def test_nothing_is_lent_to_a_call_whose_token_was_revoked_while_it_waited
     assert len(leases(await api.lease())) == 1
 
 
+@pytest.mark.slow
 async def test_an_ack_is_committed_before_the_call_waits(api: Api, served: str) -> None:
     api.append("a")
     await api.make()
@@ -131,6 +132,7 @@ async def test_a_waiting_call_gets_what_comes_due_meanwhile(api: Api, served: st
     assert 0.5 < arrived - began < 2.0
 
 
+@pytest.mark.slow
 async def test_nothing_is_lent_to_a_client_that_has_gone(api: Api, served: str) -> None:
     await api.make()
     await asyncio.to_thread(_call_and_hang_up, api, served)

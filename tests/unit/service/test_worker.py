@@ -149,6 +149,7 @@ def test_no_more_questions_are_in_flight_than_allowed(world: World) -> None:
     assert max(counts) <= 3
 
 
+@pytest.mark.slow
 def test_a_fault_in_confirming_stops_neither_the_worker_nor_the_receipt(world: World) -> None:
     broken = True
 
@@ -165,6 +166,7 @@ def test_a_fault_in_confirming_stops_neither_the_worker_nor_the_receipt(world: W
         until(lambda: world.types() == ["settled"])
 
 
+@pytest.mark.slow
 def test_refused_keys_pause_the_merchant_and_it_goes_on_by_itself(world: World) -> None:
     seconds = Seconds()
     body = pay(world, "A-1")
@@ -182,6 +184,7 @@ def test_refused_keys_pause_the_merchant_and_it_goes_on_by_itself(world: World) 
         until(lambda: worker.health().ok)
 
 
+@pytest.mark.slow
 def test_a_wrong_environment_burns_no_receipt(world: World) -> None:
     seconds = Seconds()
     bodies = [pay(world, f"A-{number}") for number in range(20)]
@@ -324,6 +327,7 @@ def test_a_full_or_paused_account_does_not_keep_the_dispatcher_busy(world: World
     assert reads < 10
 
 
+@pytest.mark.slow
 def test_what_could_not_be_written_is_asked_about_again_as_soon_as_it_can(world: World) -> None:
     write, failing = world.store.write, True
 

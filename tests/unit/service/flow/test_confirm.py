@@ -305,6 +305,7 @@ class TestMissing:
 
 
 class TestFailures:
+    @pytest.mark.slow
     def test_no_answer_is_asked_again_for_as_long_as_it_takes(self, world: World) -> None:
         transaction_id = charge(world, "A-1")
         paid = world.account.pay("A-1")
