@@ -1,4 +1,4 @@
-"""Who calls, and what their role lets them do (DESIGN 7). There is no anonymous mode."""
+"""Who calls, and what their role lets them do. There is no anonymous mode."""
 
 import asyncio
 import contextlib

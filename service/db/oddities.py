@@ -14,7 +14,7 @@ from service.domain.records import Oddity
 if TYPE_CHECKING:
     from service.db.unit import Unit
 
-KEPT = 200  # per merchant and reason (DESIGN 4)
+KEPT = 200  # per merchant and reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def check_here(url: str) -> Finding:
 def check_public(url: str, *, path: str) -> Finding:
     """Return whether a POST as Midtrans sends it comes through to the service at the public *url*.
 
-    TLS 1.2 at most is spoken, as Midtrans does (FACTS 2), and no redirect is followed.
+    TLS 1.2 at most is spoken, as Midtrans does (docs/https-notification-webhooks), and no redirect is followed.
     """
     target = url.rstrip("/") if urlsplit(url).path.rstrip("/") else f"{url.rstrip('/')}{path}"
     try:

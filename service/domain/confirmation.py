@@ -15,7 +15,7 @@ from service.domain.records import ClaimedReceipt, Dispute, ReceiptState
 
 EQUAL_ANSWERS = 3
 EQUAL_FOR = timedelta(minutes=10)
-"""So often, over so long, Midtrans must say the same before what contradicts the table is true (DESIGN 5, 6)."""
+"""So often, over so long, Midtrans must say the same before what contradicts the table is true."""
 
 
 class Verdict(StrEnum):

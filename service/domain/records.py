@@ -204,7 +204,7 @@ class LoggedEvent:
 
 
 class Role(StrEnum):
-    """What a token may do (DESIGN 7)."""
+    """What a token may do."""
 
     SHOP = "shop"  # named merchants: expectations, its payments and orders
     CONSUMER = "consumer"  # named consumers: read the log, lease and ack

@@ -2,7 +2,7 @@
 
 They are not part of this repository: MIDTRANS_SAMPLES names a folder that holds them. Each is signed anew with a
 test key, GET status answers the same body, and the confirmation comes one minute after the last time it names. The
-expectations were written from the bodies and DESIGN's rules, not recorded from the code.
+expectations were written from the bodies and the rules in docs, not recorded from the code.
 """
 
 import hashlib
