@@ -170,7 +170,10 @@ def _host(*, is_production: bool) -> str:
 
 
 def _says_not_found(error: MidtransError) -> bool:
-    """Only a JSON answer says "not yet"; an HTML 404 page is the edge speaking (github.com/Midtrans/midtrans-php issue 11)."""
+    """Only a JSON answer says "not yet"; an HTML 404 page is the edge speaking.
+
+    Source: github.com/Midtrans/midtrans-php issue 11.
+    """
     return error.status_code == NOT_FOUND and bool(error.data)
 
 
