@@ -43,7 +43,8 @@ asyncio.run(main(sys.argv[1]))
 def test_every_receipt_that_was_answered_is_there_after_a_kill(url: str, database: Path) -> None:
     answered: set[UUID] = set()
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", CODE, url], stdout=subprocess.PIPE)
+        # without a buffer: what it held beyond the first line, communicate() would pass over
+        process = subprocess.Popen([sys.executable, "-c", CODE, url], stdout=subprocess.PIPE, bufsize=0)
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(random.uniform(0.05, 0.4))
