@@ -4,6 +4,7 @@ import json
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from contextlib import closing
 from typing import Any
@@ -23,7 +24,7 @@ def operator(url: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {OPERATOR}"}, timeout=10)
 
 
-class Companion(threading.Thread):
+class Companion(threading.Thread, ABC):
     """A thread whose failure the test tells of: `finish` raises it."""
 
     def __init__(self, name: str) -> None:
@@ -37,8 +38,8 @@ class Companion(threading.Thread):
         except BaseException as error:  # noqa: BLE001 (told by the test, not by this thread)
             self._error = error
 
-    def work(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def work(self) -> None: ...
 
     def finish(self) -> None:
         self.stopping.set()

@@ -1,16 +1,20 @@
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.services import without_privileges
 from support.world import migrated
 
 from service.db import health
 from service.doctor import Finding, Level, storage
 from service.doctor.storage import check_database, check_disk, check_operator_token
 
+ROOT = Path(__file__).parents[4]
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 
 
@@ -87,10 +91,22 @@ def test_a_database_held_by_another_process_is_a_warning(
     assert "another process" in finding.says
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+LOOK = """
+import sys
+from datetime import UTC, datetime
+from service.doctor.storage import check_database
+now = datetime(2026, 11, 22, tzinfo=UTC)
+for finding in check_database(f"sqlite:///{sys.argv[1]}", clock=lambda: now):
+    print(finding.check, finding.level.value)
+"""
+
+
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_fails(database: Path) -> None:
     database.chmod(0o400)
-    assert levels(database)["database commit"] is Level.FAILED
+    command = [*without_privileges(), sys.executable, "-c", LOOK, str(database)]
+    looked = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert f"database commit {Level.FAILED.value}" in looked.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
