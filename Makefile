@@ -52,9 +52,12 @@ INTO := requirements
 COMPILE = $(UV) pip compile --quiet --universal --python-version $(REQUIRED) --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE) pyproject.toml
 
+SERVICE = --group service --group postgres --group nats --group redis --group rabbitmq --group kafka
+
 compile:
-	@$(COMPILE) --group service --output-file $(INTO)/service.txt >/dev/null
-	@$(COMPILE) --group service --group dev --output-file $(INTO)/dev.txt >/dev/null
+	@$(COMPILE) --group service --group postgres --output-file $(INTO)/service.txt >/dev/null
+	@$(COMPILE) $(SERVICE) --constraint $(INTO)/service.txt --output-file $(INTO)/relays.txt >/dev/null
+	@$(COMPILE) $(SERVICE) --group dev --constraint $(INTO)/relays.txt --output-file $(INTO)/dev.txt >/dev/null
 	@$(COMPILE) --group bench --constraint $(INTO)/dev.txt --output-file $(INTO)/bench.txt >/dev/null
 
 clean: ## Remove the environment, caches and built files; data/ is kept
