@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client_cost, footprint, ingest, machine, report, whole_path
+from benchmarks import client_cost, footprint, ingest, machine, queue_rate, report, whole_path
 
-PARTS = ("ingest", "whole", "latency", "client", "footprint")
+PARTS = ("ingest", "whole", "latency", "client", "queue", "footprint")
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
     try:
         found = _measure(options, folder)
     finally:
+        if "queue" in (options.only or PARTS):
+            queue_rate.remove_databases()
         shutil.rmtree(folder)
     print(report.text(found))
     if options.json:
@@ -45,6 +47,13 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             rounds["latency"].append(whole_path.latency(bench, number))
         if "client" in rounds:
             rounds["client"].append(client_cost.one_round(bench, number))
+        if "queue" in rounds:
+            rounds["queue"].append(
+                {
+                    database: queue_rate.one_round(bench, number, events=options.events, database=database)
+                    for database in options.database or ("sqlite",)
+                }
+            )
     found |= rounds
     if "footprint" in wanted:
         print(f"footprint over {options.notifications} notifications", file=sys.stderr, flush=True)
@@ -59,6 +68,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=PARTS, help="leave the rest out; may be repeated")
     parser.add_argument(
         "--notifications", type=int, default=20_000, help="that pass for the footprint (20000; try 200000)"
+    )
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=queue_rate.FEW_EVENTS,
+        help="in the log when leasing is measured (50000)",
+    )
+    parser.add_argument(
+        "--database",
+        action="append",
+        choices=("sqlite", "postgres"),
+        help="for the queue; may be repeated (sqlite)",
     )
     parser.add_argument("--dir", type=Path, help="folder on the disk to measure (the system's temporary one)")
     parser.add_argument("--json", type=Path, help="also write every single figure to this file")

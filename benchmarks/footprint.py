@@ -1,8 +1,10 @@
-"""What `run` holds: memory, threads, descriptors at rest and while notifications pass; how the files grow."""
+"""What `run` holds: memory, threads, descriptors, queues at rest and on the way; how the files grow."""
 
 import asyncio
 import itertools
+import re
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from benchmarks.ingest import Bench
 from benchmarks.load import Load
 from benchmarks.machine import MIB, size
 from benchmarks.queue_client import Consumer
+from benchmarks.servers import TOKEN
 
 AT_REST_S = 3.0
 CONNECTIONS = 16
@@ -57,7 +60,7 @@ async def _pass(server: servers.Running, notifications: int) -> list[dict[str, A
         acked += now_acked
         load.pump()
         if acked >= notifications * (len(samples) + 1) / SAMPLES:
-            samples.append(_sample(server, acked))
+            samples.append(await asyncio.to_thread(_sample, server, acked))
         if len(orders) < 100:  # noqa: PLR2004
             await asyncio.sleep(0.05)
     consumer.close()
@@ -73,7 +76,17 @@ def _sample(server: servers.Running, acked: int) -> dict[str, Any]:
         "threads": usage.threads,
         "descriptors": usage.descriptors,
         "wal_mib": _wal(server.folder) / MIB,
+        "queued": _queued(server),
     }
+
+
+def _queued(server: servers.Running) -> int:
+    """Return how many receipts and units wait for the writer, and how many receipts to be confirmed."""
+    request = urllib.request.Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        text: str = answer.read().decode()
+    found = re.findall(r"^midtrans_(?:writer|receipts)_waiting(?:{.*})? (\S+)$", text, re.MULTILINE)
+    return int(sum(float(value) for value in found))
 
 
 def _wal(folder: Path) -> int:

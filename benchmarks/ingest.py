@@ -16,7 +16,7 @@ from benchmarks.machine import Cores
 
 CONNECTIONS = 64
 WARM_S = 0.5
-MOST_PER_S = 10_000
+MOST_PER_S = 20_000
 """More than any server that stores takes on one core: so many requests are made ready."""
 
 NAMES = {

@@ -13,16 +13,19 @@ NAME: Final = "bench"
 class Consumer:
     """Leases up to *limit* events a call; a call also acks what the one before brought."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, limit: int) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, limit: int, name: str = NAME
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._limit = limit
+        self._name = name
         self._leases: list[str] = []
 
     @classmethod
-    async def open(cls, port: int, *, limit: int = 100) -> "Consumer":
-        """Connect, and make the consumer at the log's beginning."""
-        made = cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**24), limit=limit)
+    async def open(cls, port: int, *, limit: int = 100, name: str = NAME) -> "Consumer":
+        """Connect, and make the consumer *name* at the log's beginning."""
+        made = cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**24), limit=limit, name=name)
         await made._call("PUT", "", {"types": ["midtrans.payment.*"], "start": "beginning"})
         return made
 
@@ -41,7 +44,7 @@ class Consumer:
     async def _call(self, method: str, path: str, body: dict[str, Any]) -> Any:
         raw = json.dumps(body).encode()
         head = (
-            f"{method} /v1/consumers/{NAME}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"{method} /v1/consumers/{self._name}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
         )
         self._writer.write(head.encode() + raw)

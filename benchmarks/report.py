@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks import ingest, servers, whole_path
+from benchmarks import ingest, log_filling, queue_rate, servers, whole_path
 
 Round = dict[str, Any]
 
@@ -28,6 +28,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         yield from _latency(rounds)
     if rounds := found.get("client"):
         yield from _client(rounds)
+    if rounds := found.get("queue"):
+        yield from _queue(rounds)
     if found.get("footprint"):
         yield from _footprint(found["footprint"])
     yield "\n# Machine"
@@ -125,14 +127,38 @@ def _client(rounds: Sequence[Round]) -> Iterator[str]:
     yield _row("importing it costs more than importing httpx, ms", f"{import_ms:.1f}", "15 at most")
 
 
+def _queue(rounds: Sequence[Round]) -> Iterator[str]:
+    for database in rounds[0]:
+        ours = [one[database] for one in rounds]
+        theirs = _median(ours, lambda one: one["procrastinate"]["rate"])
+        yield f"\n# Leasing and acking over HTTP, {database}, events of {log_filling.BYTES} bytes"
+        yield f"{'':<46} {'a second':>9} {'CPU µs':>8} {'core':>6} {'times procrastinate':>20}"
+        for name, mode in queue_rate.MODES.items():
+            rate = _median(ours, lambda one, n=name: one[n]["rate"])  # type: ignore[misc]
+            cpu_us = _median(ours, lambda one, n=name: one[n]["cpu_us"])  # type: ignore[misc]
+            busy = _median(ours, lambda one, n=name: one[n]["busy"])  # type: ignore[misc]
+            wanted = _WANTED_OF_QUEUE[name].get(database, "")
+            yield f"{mode.title:<46} {rate:>9.0f} {cpu_us:>8.0f} {busy:>6.0%} {rate / theirs:>20.1f}   {wanted}"
+        yield _row("procrastinate, one worker, one by one", f"{theirs:.0f}")
+
+
+_WANTED_OF_QUEUE = {
+    "batches": dict.fromkeys(("sqlite", "postgres"), "wanted 15000 a second, aim 25000"),
+    "batches_4": {},
+    "one": {"sqlite": "wanted 4 times", "postgres": "wanted 3 times"},
+    "many": dict.fromkeys(("sqlite", "postgres"), "wanted 10 times"),
+    "many_clients": {},
+}
+
+
 def _footprint(found: Round) -> Iterator[str]:
     yield f"\n# What `run` holds while {found['notifications']} notifications pass"
     yield _row("memory at rest, MiB", f"{found['samples'][0]['rss_mib']:.0f}", "under 110")
-    yield f"{'notifications':>14} {'MiB':>7} {'threads':>8} {'descriptors':>12} {'WAL MiB':>8}"
+    yield f"{'notifications':>14} {'MiB':>7} {'threads':>8} {'descriptors':>12} {'WAL MiB':>8} {'queued':>7}"
     for one in found["samples"]:
         yield (
             f"{one['notifications']:>14} {one['rss_mib']:>7.1f} {one['threads']:>8} "
-            f"{one['descriptors']:>12} {one['wal_mib']:>8.1f}"
+            f"{one['descriptors']:>12} {one['wal_mib']:>8.1f} {one['queued']:>7}"
         )
     yield _row("database, bytes a notification", f"{found['database_bytes']:.0f}")
     yield _row("beside the raw body", f"{found['beside_raw_bytes']:.0f}", "3072 at most")

@@ -68,9 +68,15 @@ def running(
 
 @contextmanager
 def service(
-    folder: Path, *, core: int, midtrans: str, threads: int | None = None, config: str = ""
+    folder: Path,
+    *,
+    core: int,
+    midtrans: str,
+    threads: int | None = None,
+    config: str = "",
+    database: str | None = None,
 ) -> Iterator[Running]:
-    """Run our service on a new database, asking *midtrans*; *threads* None leaves the default."""
+    """Run our service, asking *midtrans*; *threads* None leaves the default, *database* None is SQLite in *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
     environ = {
         "SERVICE_DATA_DIR": str(folder),
@@ -82,6 +88,8 @@ def service(
     }
     if threads is not None:
         environ["SERVICE_WORKER_THREADS"] = str(threads)
+    if database is not None:
+        environ["SERVICE_DATABASE_URL"] = database
     if config:
         (folder / "service.toml").write_text(config)
         environ["SERVICE_CONFIG"] = str(folder / "service.toml")
