@@ -174,6 +174,7 @@ class Service:
                 operator_token=self.configuration.operator_token,
                 parts=self._parts,
                 merchants=self._merchants,
+                push=self.configuration.push,
                 breakers=self.worker.breakers,
                 more_paths=notification_paths,
                 version=__version__,

@@ -8,11 +8,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
 sys.path.insert(0, str(ROOT))
 
-from service.settings import tables  # noqa: E402 (found by the line above)
+from service.settings import consumer_tables, tables  # noqa: E402 (found by the line above)
 
 HEAD = """# Settings
 
-<!-- made by `make docs` from service/settings/tables.py: change it there -->
+<!-- made by `make docs` from service/settings/*tables.py: change it there -->
 
 Settings are read once, at the start, from the environment and from the TOML file that `SERVICE_CONFIG` names. A wrong
 value, an unknown table or a misspelt name refuses to start: every mistake is listed at once, with its name, its shape
@@ -42,6 +42,10 @@ rate_per_s = 200
 
 [consumers.shipping]
 types = ["midtrans.payment.*"]
+
+[consumers.shipping.push]        # docs/push.md; without it the events are leased
+url = "https://shop.example.com/events"
+secrets_file = "shipping.secrets"         # one whsec_… a line
 ```
 
 A merchant is one Midtrans account in one environment: sandbox and production are two merchants. The merchant `default`
@@ -59,7 +63,9 @@ NAMES = (
     ("receiving", tables.ReceivingTable),
     ("confirming", tables.ConfirmingTable),
     ("retention", tables.RetentionTable),
-    ("consumers.NAME", tables.ConsumerTable),
+    ("push", consumer_tables.PushTable),
+    ("consumers.NAME", consumer_tables.ConsumerTable),
+    ("consumers.NAME.push", consumer_tables.ConsumerPushTable),
 )
 
 
@@ -67,7 +73,7 @@ def variables(prefix: str, model: type[tables.Table]) -> str:
     """Return the table of a group of variables."""
     rows = ["| variable | default | what it is | wanted |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        file = f" or `{prefix}{name.upper()}_FILE`" if name in model.secrets else ""
+        file = f" or `{prefix}{name.upper()}_FILE`" if name in model.from_files else ""
         rows.append(
             f"| `{prefix}{name.upper()}`{file} | {_default(field)} | {field.description} | {_wanted(field)} |"
         )

@@ -1,5 +1,6 @@
 """Consumers: make, look at, pause, seek, and what to do with their dead letters."""
 
+import os
 from functools import partial
 from typing import Annotated
 
@@ -15,7 +16,10 @@ from service.db.unit import Unit
 from service.domain.delivery import Consumer
 from service.domain.patterns import check_merchants, check_types
 from service.domain.position import format_position, parse_place, parse_position
-from service.domain.records import ConsumerSpec, Role
+from service.domain.push import Streak
+from service.domain.records import ConsumerSpec, PushSpec, Role
+from service.domain.targets import check_url
+from service.domain.webhooks import MADE, check_secrets, fingerprint, secret_text
 from service.flow import consumers
 
 router = APIRouter(prefix="/v1/consumers", tags=["consumers"], responses=COMMON)
@@ -62,9 +66,11 @@ async def put_consumer(
     """Make a consumer (201) or change it (200).
 
     `start` counts at creation only; changed `types` and `merchants` count for what it has not come to yet.
+    With `push` its events are POSTed to a URL; a secret is made, and answered this once, when there is none.
     """
     check_types(body.types)
     check_merchants(body.merchants)
+    push = _push(context, body.push)
     start = parse_place(body.start, context.store.epoch, field="start")
     spec = ConsumerSpec(
         types=tuple(body.types),
@@ -73,13 +79,20 @@ async def put_consumer(
         lease_seconds=body.lease_seconds,
         max_attempts=body.max_attempts,
         on_dead=body.on_dead,
+        push=push,
     )
-    made = await context.store.write_async(lambda unit: consumers.put(unit, name, spec, start=start))
+    secret = secret_text(os.urandom(MADE))
+    put = await context.store.write_async(
+        lambda unit: consumers.put(unit, name, spec, start=start, secret=secret)
+    )
     after: int | None = 0
     while after is not None:
         after = await context.store.write_async(partial(consumers.free_followers, name=name, after=after))
-    response.status_code = 201 if made else 200
-    return await _view(context, name)
+    response.status_code = 201 if put.made else 200
+    answer = await _view(context, name)
+    if put.secret is not None and answer.push is not None:
+        answer.push.secrets = [put.secret]
+    return answer
 
 
 @for_operators.delete("/{name}", status_code=204, summary="Delete a consumer", responses=errors(404))
@@ -196,6 +209,8 @@ def view(unit: Unit, consumer: Consumer, epoch: str) -> models.ConsumerView:
         max_attempts=spec.max_attempts,
         on_dead=spec.on_dead,
         paused=consumer.paused,
+        pause_reason=consumer.pause_reason,
+        push=None if spec.push is None else _push_view(spec.push, consumer.streak),
         position=format_position(epoch, consumer.cursor),
         lag=ahead,
         in_flight=counts.get("leased", 0),
@@ -205,6 +220,26 @@ def view(unit: Unit, consumer: Consumer, epoch: str) -> models.ConsumerView:
         oldest_seconds=_oldest_seconds(unit, consumer),
         created_at=consumer.created_at,
         updated_at=consumer.updated_at,
+    )
+
+
+def _push(context: ApiContext, body: models.PushBody | None) -> PushSpec | None:
+    if body is None:
+        return None
+    check_url(body.url, context.push.allow)
+    check_secrets(body.secrets or (), field="push.secrets")
+    return PushSpec(body.url, tuple(body.secrets or ()), body.timeout_seconds, body.concurrency)
+
+
+def _push_view(push: PushSpec, streak: Streak) -> models.PushView:
+    return models.PushView(
+        url=push.url,
+        timeout_seconds=push.timeout_seconds,
+        concurrency=push.concurrency,
+        secret_fingerprints=[fingerprint(secret) for secret in push.secrets],
+        failures=streak.failures,
+        failing_since=streak.since,
+        last_failure=streak.reason,
     )
 
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from service.alarms import Alarms
 from service.db.store import Store
 from service.domain.merchant import Merchant
+from service.domain.push import PushSettings
 from service.domain.reconcile import CheckTimes
 from service.metrics import Metrics
 
@@ -31,9 +32,9 @@ class ApiContext:
 
     *operator_token*, when set, is accepted as an operator's besides the stored ones. *parts* says what is wrong
     with each other part of this process, by name; None is healthy. *merchants* are the configured ones, *check_times*
-    plan the questions about what was never heard of. *breakers* says by merchant whether questions to Midtrans
-    pass; a merchant that this process does not ask about is not in it. *more_paths* are OpenAPI path items of
-    endpoints that FastAPI does not know.
+    plan the questions about what was never heard of. *push* says where events may be pushed to. *breakers* says by
+    merchant whether questions to Midtrans pass; a merchant that this process does not ask about is not in it.
+    *more_paths* are OpenAPI path items of endpoints that FastAPI does not know.
     """
 
     store: Store
@@ -43,6 +44,7 @@ class ApiContext:
     parts: Callable[[], Mapping[str, str | None]] = no_parts
     merchants: Mapping[str, Merchant] = field(default_factory=dict)
     check_times: CheckTimes = field(default_factory=CheckTimes)
+    push: PushSettings = field(default_factory=PushSettings)
     breakers: Callable[[], Mapping[str, str]] = dict
     more_paths: Callable[[], Mapping[str, Any]] = dict
     version: str = "0"

@@ -14,6 +14,7 @@ from service.api.long_poll import Call, Gone, report_dead
 from service.db.unit import Unit
 from service.domain.delivery import Lease, parse_leases
 from service.flow import lease
+from service.flow.give_back import Nacked
 
 T = TypeVar("T")
 FORGET_EVERY = 100
@@ -27,7 +28,7 @@ router = APIRouter(
     "/lease",
     response_model=models.LeaseAnswer,
     summary="Lease events",
-    responses=errors(404),
+    responses=errors(404, 409),
     openapi_extra={"x-long-poll": True},
 )
 async def lease_events(
@@ -82,7 +83,7 @@ async def nack_leases(name: Name, context: Context, body: models.NackBody) -> mo
     """
     delay = None if body.delay_seconds is None else timedelta(seconds=body.delay_seconds)
 
-    def work(some: Sequence[Lease]) -> Callable[[Unit], lease.Nacked]:
+    def work(some: Sequence[Lease]) -> Callable[[Unit], Nacked]:
         return lambda unit: lease.nack(unit, name, some, delay=delay, reason=body.reason, dice=context.dice)
 
     parts = await _in_parts(context, parse_leases(body.leases), work)

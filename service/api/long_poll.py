@@ -16,6 +16,7 @@ from service.api.models import LeaseBody
 from service.db.unit import Unit
 from service.domain.delivery import Delivery, Lease, parse_leases
 from service.flow import lease
+from service.flow.give_back import Died
 
 LOOK_AGAIN_S: Final = 5.0
 """How long a ring that got lost may be missed."""
@@ -168,15 +169,8 @@ class Call:
         return await run_in_threadpool(self._context.store.read, self._look)
 
     def _look(self, unit: Unit) -> tuple[bool, float | None]:
-        consumer = unit.consumers.get(self._name)
-        if consumer.paused:
-            return False, None
-        head = unit.log.last_position()
-        until = min(consumer.cursor + lease.WINDOW, head)
-        wanted = (consumer.spec.types, consumer.spec.merchants)
-        ahead = until < head or unit.events.first_wanted(consumer.cursor, until, wanted) is not None
-        due_s = _seconds_to(unit.deliveries.next_due_at(self._name), unit.now)
-        return ahead or due_s == 0.0, due_s
+        looked = lease.look(unit, self._name)
+        return looked.ready, _seconds_to(looked.next_due_at, unit.now)
 
     async def _unless_gone(self) -> Got | None:
         """Return what was got; give it back when the client has gone meanwhile."""
@@ -189,7 +183,7 @@ class Call:
         return None
 
 
-def report_dead(context: ApiContext, name: str, died: Sequence[lease.Died]) -> None:
+def report_dead(context: ApiContext, name: str, died: Sequence[Died]) -> None:
     """Count what died and sound the alarm."""
     for one in died:
         context.metrics.dead.labels(name).inc()

@@ -37,6 +37,26 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class PushBody(Body):
+    """Where events are pushed to. Each is POSTed as the CloudEvent's JSON, signed as Standard Webhooks says."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
+        description="https://…; http:// for networks that the service's settings allow.",
+        examples=["https://shop.example.com/events"],
+    )
+    secrets: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=5)] | None = Field(
+        None,
+        description="`whsec_` and the base64 of 24 to 64 bytes; each signs, for rotation. Left out: those that "
+        "are there are kept; if there are none, one is made and answered this once.",
+    )
+    timeout_seconds: Annotated[float, Field(ge=1, le=60, strict=False)] = Field(
+        15, description="Within which the endpoint must have answered."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=100)] = Field(
+        10, description="How many requests are under way at most, by each process that pushes."
+    )
+
+
 class ConsumerBody(Body):
     """What a consumer is to be. Left out means the default, also when the consumer is there already."""
 
@@ -63,6 +83,9 @@ class ConsumerBody(Body):
     )
     on_dead: Literal["hold", "skip"] = Field(
         "hold", description="Whether a dead event holds back later events of its payment, or not."
+    )
+    push: PushBody | None = Field(
+        None, description="Push the events to a URL. Left out: they are leased, and a push ends."
     )
 
 
@@ -138,6 +161,23 @@ class PositionsBody(Body):
     positions: Annotated[list[PositionText], Field(min_length=1, max_length=500)] | Literal["all"]
 
 
+class PushView(BaseModel):
+    """Where events are pushed to, and how that goes."""
+
+    url: str
+    timeout_seconds: float
+    concurrency: int
+    secrets: list[str] | None = Field(
+        None, description="Only in the answer to the PUT that made a secret; null ever after."
+    )
+    secret_fingerprints: list[str] = Field(
+        description="The first 12 hex digits of each secret's SHA-256.", examples=[["1f3a5b7c9d0e"]]
+    )
+    failures: int = Field(description="Pushes that failed in a row, whatever the events.")
+    failing_since: Time | None = Field(description="When the first of them failed.")
+    last_failure: str | None = Field(description="Why the last of them failed.")
+
+
 class ConsumerView(BaseModel):
     """A consumer and how far it is."""
 
@@ -150,6 +190,10 @@ class ConsumerView(BaseModel):
     paused: bool = Field(
         description="A paused consumer gets no events; its lease calls wait and come back empty."
     )
+    pause_reason: str | None = Field(
+        description="Why the service paused it by itself; null when an operator did."
+    )
+    push: PushView | None = Field(description="Null: its events are leased.")
     position: PositionText = Field(description="The last place of the log that it has passed.")
     lag: int = Field(
         description="Events that it has not come to yet: counted among the next 10,000 places of the log, "

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from service.db.tables import consumers
 from service.domain.delivery import Consumer
-from service.domain.records import ConsumerSpec
+from service.domain.push import Streak
+from service.domain.records import ConsumerSpec, PushSpec
 from service.errors import NotFound
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ class Consumers:
             _consumer(row) for row in self._connection.execute(select(consumers).order_by(consumers.c.name))
         ]
 
+    def pushed(self) -> list[Consumer]:
+        """Return every consumer whose events are pushed, by name."""
+        query = select(consumers).where(consumers.c.push.is_not(None)).order_by(consumers.c.name)
+        return [_consumer(row) for row in self._connection.execute(query)]
+
     def named(self, names: tuple[str, ...]) -> list[Consumer]:
         """Return those among *names* that there are."""
         query = select(consumers).where(consumers.c.name.in_(names)).order_by(consumers.c.name)
@@ -67,10 +74,20 @@ class Consumers:
         """Set the last position that the consumer has passed."""
         self._connection.execute(_MOVE, {"which": name, "position": cursor})
 
-    def pause(self, name: str, *, paused: bool) -> None:
-        """Stop or go on lending to the consumer."""
+    def pause(self, name: str, *, paused: bool, reason: str | None = None) -> None:
+        """Stop or go on lending to the consumer; *reason* is why this service does it by itself."""
         self._connection.execute(
-            update(consumers).where(consumers.c.name == name).values(paused=paused, updated_at=self._unit.now)
+            update(consumers)
+            .where(consumers.c.name == name)
+            .values(paused=paused, pause_reason=reason, updated_at=self._unit.now)
+        )
+
+    def note(self, name: str, streak: Streak) -> None:
+        """Keep how many pushes have failed in a row."""
+        self._connection.execute(
+            update(consumers)
+            .where(consumers.c.name == name)
+            .values(failures=streak.failures, failing_since=streak.since, last_failure=streak.reason)
         )
 
     def remove(self, name: str) -> None:
@@ -84,6 +101,7 @@ class Consumers:
             "lease_seconds": spec.lease_seconds,
             "max_attempts": spec.max_attempts,
             "on_dead": spec.on_dead,
+            "push": None if spec.push is None else json.dumps(asdict(spec.push)),
             "updated_at": self._unit.now,
         }
 
@@ -94,10 +112,26 @@ class Consumers:
 
 
 def _consumer(row: Row[Any]) -> Consumer:
-    spec = _spec(row.types, row.merchants, row.start, row.lease_seconds, row.max_attempts, row.on_dead)
-    return Consumer(row.name, spec, row.paused, row.cursor, row.created_at, row.updated_at)
+    spec = _spec(
+        row.types, row.merchants, row.push, row.start, row.lease_seconds, row.max_attempts, row.on_dead
+    )
+    return Consumer(
+        row.name,
+        spec,
+        row.paused,
+        row.cursor,
+        row.created_at,
+        row.updated_at,
+        row.pause_reason,
+        Streak(row.failures, row.failing_since, row.last_failure),
+    )
 
 
 @lru_cache(maxsize=256)
-def _spec(types: str, merchants: str, start: str, *rest: Any) -> ConsumerSpec:
-    return ConsumerSpec(tuple(json.loads(types)), tuple(json.loads(merchants)), start, *rest)
+def _spec(types: str, merchants: str, push: str | None, *rest: Any) -> ConsumerSpec:
+    spec = ConsumerSpec(tuple(json.loads(types)), tuple(json.loads(merchants)), *rest)
+    return spec if push is None else replace(spec, push=_push(**json.loads(push)))
+
+
+def _push(secrets: list[str], **rest: Any) -> PushSpec:
+    return PushSpec(secrets=tuple(secrets), **rest)

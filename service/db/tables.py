@@ -239,7 +239,12 @@ consumers = Table(
     Column("lease_seconds", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
     Column("on_dead", Text, nullable=False),
+    Column("push", Text),  # JSON object: url, secrets, …; null: it is lent to whoever calls
     Column("paused", Boolean, nullable=False, default=False),
+    Column("pause_reason", Text),  # why this service paused it; null when an operator did
+    Column("failures", Integer, nullable=False, default=0),  # pushes that failed in a row, …
+    Column("failing_since", UtcTime),  # … since when …
+    Column("last_failure", Text),  # … and why the last time
     Column("cursor", BigInteger, nullable=False),  # the last position it has passed
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),

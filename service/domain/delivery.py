@@ -12,11 +12,12 @@ A consumer is a cursor over the log plus a row for each event that is outstandin
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from service.domain.push import Streak
 from service.domain.records import ConsumerSpec
 from service.errors import RequestInvalid
 
@@ -63,6 +64,10 @@ class Consumer:
     cursor: int
     created_at: datetime
     updated_at: datetime
+    pause_reason: str | None = None
+    """Why this service paused it; None when an operator did."""
+    streak: Streak = field(default_factory=Streak)
+    """Pushes that failed in a row."""
 
     @property
     def holds(self) -> bool:

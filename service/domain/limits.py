@@ -62,16 +62,21 @@ class Breaker:
 
     The first wait doubles with each probe that fails, up to the longest. The numbers are ours.
 
-    Failures are transport errors, 5xx and 429 only: an answer that says no is an answer.
+    What counts as a failure, the caller decides; *failures* in a row may be known from before.
     """
 
     def __init__(
-        self, *, threshold: int = 10, first_wait_s: float = 1.0, longest_wait_s: float = 30.0
+        self,
+        *,
+        threshold: int = 10,
+        first_wait_s: float = 1.0,
+        longest_wait_s: float = 30.0,
+        failures: int = 0,
     ) -> None:
         self._threshold = threshold
         self._first_wait_s = first_wait_s
         self._longest_wait_s = longest_wait_s
-        self._failures = 0
+        self._failures = failures
         self._wait_s = first_wait_s
         self._open_until_s = 0.0
         self._probing = False
@@ -93,12 +98,12 @@ class Breaker:
         self._probing = self._failures >= self._threshold
 
     def succeeded(self) -> None:
-        """Note an answer of any kind."""
+        """Note that what was asked is well."""
         self._failures = 0
         self._probing = False
 
     def failed(self, now_s: float) -> None:
-        """Note a transport error, a 5xx or a 429."""
+        """Note a failure."""
         self._failures += 1
         if self._failures == self._threshold:
             self._wait_s = self._first_wait_s
@@ -110,5 +115,5 @@ class Breaker:
         self._open_until_s = now_s + self._wait_s
 
     def undecided(self) -> None:
-        """Note that the probe ended without a word on Midtrans' health (it was never sent, say)."""
+        """Note that the probe ended without a word on the other side's health (it was never sent, say)."""
         self._probing = False

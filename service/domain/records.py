@@ -180,6 +180,16 @@ class NewConfirmation:
 
 
 @dataclass(frozen=True, slots=True)
+class PushSpec:
+    """Where a consumer's events are pushed to. Every one of *secrets* signs; at most *concurrency* are under way."""
+
+    url: str = field(repr=False)  # a path may hold a secret
+    secrets: tuple[str, ...] = field(repr=False)
+    timeout_seconds: float = 15.0
+    concurrency: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerSpec:
     """What an operator says of a consumer: patterns of types and merchants, and how it is lent to."""
 
@@ -189,6 +199,8 @@ class ConsumerSpec:
     lease_seconds: int = 30
     max_attempts: int = 30
     on_dead: str = "hold"
+    push: PushSpec | None = None
+    """None: it is lent to whoever calls."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ dies in between leaves a consumer that reads again from further back, never one 
 """
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.domain.delivery import Change, DeliveryState
 from service.domain.position import Place
-from service.domain.records import ConsumerSpec
+from service.domain.push import Streak
+from service.domain.records import ConsumerSpec, PushSpec
 from service.errors import RequestInvalid
 from service.flow.lease_edges import Unit
 
@@ -18,15 +19,46 @@ CUT: Final = 500
 """How many rows one unit of work changes at most, so that nobody waits long for the writer."""
 
 
-def put(unit: Unit, name: str, spec: ConsumerSpec, *, start: Place) -> bool:
-    """Make consumer *name*, or change it to *spec*; return whether it was made. *start* counts then only."""
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Whether the consumer was *made* or changed, and the *secret* that was made for it, to be shown once."""
+
+    made: bool
+    secret: str | None = field(default=None, repr=False)
+
+
+def put(unit: Unit, name: str, spec: ConsumerSpec, *, start: Place, secret: str | None = None) -> Put:
+    """Make consumer *name*, or change it to *spec*. *start* counts only when it is made.
+
+    Push without secrets keeps those that are there; *secret* is used when there are none.
+    """
     known = unit.consumers.find(name)
+    push, made_secret = _with_secrets(spec.push, known.spec.push if known else None, secret)
+    spec = replace(spec, push=push)
     if known is None:
         unit.consumers.add(name, spec, cursor=cursor_of(unit, start, field="start"))
     else:
         unit.consumers.change(name, replace(spec, start=known.spec.start))
+        if _target(push) != _target(known.spec.push):
+            unit.consumers.note(name, Streak())  # another endpoint: nothing is known of it
     unit.deliveries.wake()
-    return known is None
+    return Put(known is None, made_secret)
+
+
+def _with_secrets(
+    push: PushSpec | None, known: PushSpec | None, secret: str | None
+) -> tuple[PushSpec | None, str | None]:
+    if push is None or push.secrets:
+        return push, None
+    if known is not None:
+        return replace(push, secrets=known.secrets), None
+    if secret is None:
+        raise RequestInvalid("push.secrets", "are missing")
+    return replace(push, secrets=(secret,)), secret
+
+
+def _target(push: PushSpec | None) -> str | None:
+    return None if push is None else push.url
 
 
 def free_followers(unit: Unit, name: str, *, after: int) -> int | None:
@@ -44,6 +76,8 @@ def pause(unit: Unit, name: str, *, paused: bool) -> None:
     """Stop lending, or go on; raise NotFound."""
     unit.consumers.lock(name)
     unit.consumers.pause(name, paused=paused)
+    if not paused:
+        unit.consumers.note(name, Streak())  # what failed before counts no more
     unit.deliveries.wake()
 
 

@@ -5,8 +5,8 @@ written. A unit lends at most ``MOST_AT_ONCE`` events and looks at ``WINDOW`` po
 soon free again; `Lent.more` says that there may be more to find.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,10 +21,11 @@ from service.domain.delivery import (
     PaymentKey,
     Scanned,
     back_off,
-    is_spent,
     place,
     sort_due,
 )
+from service.errors import Conflict
+from service.flow.give_back import Dice, Died, Nacked, Refusal, leased, refuse, split
 from service.flow.lease_edges import Unit
 
 MOST_AT_ONCE: Final = 50
@@ -32,19 +33,6 @@ WINDOW: Final = 1000
 ROUNDS: Final = 3
 SPARE_ROWS: Final = 4
 LOST: Final = "the lease ended without an ack"
-
-Dice = Callable[[], float]
-"""Returns a number from 0 to 1: how late between the earliest and the latest time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """A delivery that was lent as often as allowed."""
-
-    position: int
-    payment: PaymentKey
-    attempts: int
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +55,11 @@ class Lent:
 
 
 @dataclass(frozen=True, slots=True)
-class Nacked:
-    """What became of refused deliveries; *died* are among *nacked*."""
+class Look:
+    """Whether a lease call would find something now; else when it will, if that is known."""
 
-    nacked: tuple[Lease, ...]
-    ended: tuple[Lease, ...]
-    died: tuple[Died, ...]
+    ready: bool
+    next_due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +81,61 @@ def lend(
     dice: Dice,
     acks: Sequence[Lease] = (),
 ) -> Lent:
-    """Ack *acks*, then lend up to *limit* events to consumer *name* under the name *batch*; raise NotFound.
+    """Ack *acks*, then lend up to *limit* events to consumer *name* under the name *batch*.
 
-    First what is due again, then what the cursor comes to. A paused consumer gets nothing. One transaction:
-    whenever something has been lent, the acks have been committed.
+    One transaction: whenever something has been lent, the acks have been committed. Raises NotFound, and Conflict
+    when the consumer's events are pushed.
     """
     consumer = unit.consumers.lock(name)
+    _refuse_pushed(consumer)
     acked = _ack(unit, consumer, acks) if acks else Acked()
-    if consumer.paused:
-        return Lent(acked=acked)
     seconds = lease_seconds or consumer.spec.lease_seconds
-    lending = _Lending(unit, consumer, batch, unit.now + timedelta(seconds=seconds), dice)
-    lending.lend_due(limit)
-    lending.lend_fresh(limit - len(lending.deliveries))
+    lent = lend_to(unit, consumer, limit=limit, lease_seconds=seconds, batch=batch, dice=dice)
+    return replace(lent, acked=acked)
+
+
+def lend_to(
+    unit: Unit,
+    consumer: Consumer,
+    *,
+    limit: int,
+    lease_seconds: float,
+    batch: str,
+    dice: Dice,
+    fresh_first: bool = False,
+) -> Lent:
+    """Lend up to *limit* events to *consumer*, which the caller has locked, under the name *batch*.
+
+    First what is due again, then what the cursor comes to; *fresh_first* turns that around. A paused consumer
+    gets nothing.
+    """
+    if consumer.paused:
+        return Lent()
+    lending = _Lending(unit, consumer, batch, unit.now + timedelta(seconds=lease_seconds), dice)
+    steps = (lending.lend_due, lending.lend_fresh)
+    for step in reversed(steps) if fresh_first else steps:
+        step(limit - len(lending.deliveries))
     idle = not lending.deliveries and not lending.more
     return Lent(
         tuple(lending.deliveries),
         tuple(lending.died),
         lending.more,
-        unit.deliveries.next_due_at(name) if idle else None,
-        acked,
+        unit.deliveries.next_due_at(consumer.name) if idle else None,
     )
+
+
+def look(unit: Unit, name: str) -> Look:
+    """Say whether `lend` would find something, without writing; raise NotFound. Nothing for a paused consumer."""
+    consumer = unit.consumers.get(name)
+    if consumer.paused:
+        return Look(ready=False)
+    head = unit.log.last_position()
+    until = min(consumer.cursor + WINDOW, head)
+    wanted = (consumer.spec.types, consumer.spec.merchants)
+    due_at = unit.deliveries.next_due_at(name)
+    due = due_at is not None and due_at <= unit.now
+    ahead = until < head or unit.events.first_wanted(consumer.cursor, until, wanted) is not None
+    return Look(due or ahead, due_at)
 
 
 class _Lending:
@@ -133,10 +154,12 @@ class _Lending:
         self.more = False
 
     def lend_due(self, limit: int) -> None:
+        if not limit:
+            return
         due = self._unit.deliveries.due(self._consumer, rows=limit)
         if not due:
             return
-        self.more = len(due) == limit
+        self.more = self.more or len(due) == limit
         triage = sort_due(due, self._consumer.spec)
         self._set_aside(triage.dead, triage.blocked)
         self._unit.deliveries.lend_again(
@@ -224,35 +247,31 @@ def _ack(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> Acked:
     _end(unit, consumer, rows)
     unit.deliveries.acks.remember(name, [lease for lease in leases if lease in found])
     found |= unit.deliveries.acks.known(name, [lease for lease in leases if lease not in found])
-    return Acked(*_split(leases, found))
+    return Acked(*split(leases, found))
+
+
+def end(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> int:
+    """Do what `ack` does, for a caller that has locked *consumer* and never asks again; return how many there were."""
+    rows = unit.deliveries.by_lease(consumer.name, leases)
+    _end(unit, consumer, rows)
+    return len(rows)
 
 
 def nack(
     unit: Unit, name: str, leases: Sequence[Lease], *, delay: timedelta | None, reason: str | None, dice: Dice
 ) -> Nacked:
     """Give deliveries back, to be lent again after *delay* or the back-off; after the last attempt they are dead."""
-    consumer = unit.consumers.lock(name)
-    rows = _leased(unit, name, leases)
-    changes: list[Change] = []
-    died: list[Died] = []
-    for row in rows:
-        if is_spent(row.attempt, consumer.spec):
-            died.append(Died(row.position, row.payment, row.attempt, reason))
-            changes.append(Change(row.id, DeliveryState.DEAD, reason=reason))
-        else:
-            wait = back_off(row.attempt, dice()) if delay is None else delay
-            changes.append(Change(row.id, DeliveryState.WAITING, due_at=unit.now + wait, reason=reason))
-    unit.deliveries.change(changes)
-    unit.deliveries.release([row.id for row in rows], holds=consumer.holds)
-    if changes:
+    refusals = [Refusal(lease, reason, delay) for lease in leases]
+    nacked = refuse(unit, unit.consumers.lock(name), refusals, dice=dice)
+    if nacked.nacked:
         unit.deliveries.wake()
-    return Nacked(*_split(leases, {row.lease for row in rows}), tuple(died))
+    return nacked
 
 
 def extend(unit: Unit, name: str, leases: Sequence[Lease], *, lease_seconds: int, dice: Dice) -> Extended:
     """Let leases end *lease_seconds* from now; also after their end, while the event has not been lent again."""
     unit.consumers.lock(name)
-    rows = _leased(unit, name, leases)
+    rows = leased(unit, name, leases)
     until = unit.now + timedelta(seconds=lease_seconds)
     unit.deliveries.change(
         [
@@ -266,7 +285,7 @@ def extend(unit: Unit, name: str, leases: Sequence[Lease], *, lease_seconds: int
             for row in rows
         ]
     )
-    return Extended(*_split(leases, {row.lease for row in rows}), until)
+    return Extended(*split(leases, {row.lease for row in rows}), until)
 
 
 def give_back(unit: Unit, name: str, leases: Sequence[Lease]) -> None:
@@ -275,10 +294,18 @@ def give_back(unit: Unit, name: str, leases: Sequence[Lease]) -> None:
     unit.deliveries.change(
         [
             Change(row.id, DeliveryState.WAITING, due_at=unit.now, attempt=row.attempt - 1)
-            for row in _leased(unit, name, leases)
+            for row in leased(unit, name, leases)
         ]
     )
     unit.deliveries.wake()
+
+
+def _refuse_pushed(consumer: Consumer) -> None:
+    if consumer.spec.push is not None:
+        raise Conflict(
+            f"the events of consumer {consumer.name!r} are pushed to its URL and cannot be leased; "
+            'PUT it without "push" to lease them'
+        )
 
 
 def _end(unit: Unit, consumer: Consumer, rows: Sequence[Outstanding]) -> None:
@@ -288,17 +315,3 @@ def _end(unit: Unit, consumer: Consumer, rows: Sequence[Outstanding]) -> None:
     if unit.deliveries.release(followed, holds=consumer.holds, gone=ids):
         unit.deliveries.wake()
     unit.deliveries.remove(ids)
-
-
-def _leased(unit: Unit, name: str, leases: Sequence[Lease]) -> list[Outstanding]:
-    rows = unit.deliveries.by_lease(name, leases)
-    return [row for row in rows if row.state is DeliveryState.LEASED]
-
-
-def _split(
-    leases: Sequence[Lease], found: set[Lease | None] | set[Lease]
-) -> tuple[tuple[Lease, ...], tuple[Lease, ...]]:
-    return (
-        tuple(lease for lease in leases if lease in found),
-        tuple(lease for lease in leases if lease not in found),
-    )

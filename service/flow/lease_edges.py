@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from service.domain.delivery import Change, Consumer, Due, Lease, Outstanding, Scanned
+from service.domain.push import Streak
 from service.domain.records import ConsumerSpec
 
 
@@ -18,7 +19,8 @@ class Consumers(Protocol):
     def add(self, name: str, spec: ConsumerSpec, *, cursor: int) -> None: ...
     def change(self, name: str, spec: ConsumerSpec) -> None: ...
     def move(self, name: str, cursor: int) -> None: ...
-    def pause(self, name: str, *, paused: bool) -> None: ...
+    def pause(self, name: str, *, paused: bool, reason: str | None = None) -> None: ...
+    def note(self, name: str, streak: Streak) -> None: ...
     def remove(self, name: str) -> None: ...
 
 
@@ -64,8 +66,11 @@ class Log(Protocol):
 
 
 class Events(Protocol):
-    """The log by time."""
+    """The log, by time and by what a consumer wants."""
 
+    def first_wanted(
+        self, after: int, until: int, wanted: tuple[tuple[str, ...], tuple[str, ...]]
+    ) -> int | None: ...
     def position_before(self, moment: datetime) -> int | None: ...
 
 

@@ -13,13 +13,16 @@ from typing import Any, TypeVar
 from service.domain.backoff import Waits
 from service.domain.limits import Limits
 from service.domain.merchant import DEFAULT_MERCHANT, NAME_PATTERN, Merchant
+from service.domain.push import PushSettings
 from service.domain.records import ConsumerSpec
 from service.domain.retention import Keep
+from service.domain.targets import check_url
+from service.errors import RequestInvalid
 from service.settings import sources
+from service.settings.consumer_tables import ConsumerPushTable, ConsumerTable, PushTable
 from service.settings.problems import Problems, shape
 from service.settings.tables import (
     ConfirmingTable,
-    ConsumerTable,
     LimitsTable,
     MerchantTable,
     MidtransVariables,
@@ -31,8 +34,10 @@ from service.settings.tables import (
 
 T = TypeVar("T", bound=Table)
 
-TABLES = ("merchants", "limits", "receiving", "confirming", "retention", "consumers")
+TABLES = ("merchants", "limits", "receiving", "confirming", "retention", "push", "consumers")
 """The tables of the TOML file."""
+MERCHANT_SECRETS = ("server_keys", "verification_keys")
+"""What may also come from a file, in a merchant's table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Configuration:
     database_url: str
     merchants: tuple[Merchant, ...] = ()
     consumers: Mapping[str, ConsumerSpec] = field(default_factory=dict)
+    push: PushSettings = field(default_factory=PushSettings)
     host: str = "127.0.0.1"
     port: int = 8000
     worker_threads: int = 8
@@ -84,7 +90,9 @@ def load(environ: Mapping[str, str]) -> Configuration:
     config = Path(environ["SERVICE_CONFIG"]) if environ.get("SERVICE_CONFIG") else None
     tables = _tables(config, problems)
     merchants = _merchants(midtrans, tables, config, problems)
-    consumers = _named(ConsumerTable, "consumers", tables, problems)
+    folder = config.parent if config else Path()
+    push = _push(tables, folder, problems)
+    consumers = _consumers(tables, push, folder, problems)
     limits = _single(LimitsTable, "limits", tables, problems)
     receiving = _single(ReceivingTable, "receiving", tables, problems)
     confirming = _single(ConfirmingTable, "confirming", tables, problems)
@@ -95,7 +103,8 @@ def load(environ: Mapping[str, str]) -> Configuration:
         data_dir=service.data_dir,
         database_url=service.database_url or default_database_url(service.data_dir),
         merchants=tuple(merchants),
-        consumers={name: table.spec() for name, table in consumers.items()},
+        consumers=consumers,
+        push=push,
         host=service.host,
         port=service.port,
         worker_threads=service.worker_threads,
@@ -119,7 +128,7 @@ def default_database_url(data_dir: Path) -> str:
 
 def _variables(prefix: str, model: type[T], environ: Mapping[str, str], problems: Problems) -> T:
     """Return the variables under *prefix*; the defaults, with problems, when they are wrong."""
-    values = sources.variables(prefix, environ, model.model_fields, model.secrets, problems)
+    values = sources.variables(prefix, environ, model.model_fields, model.from_files, problems)
     return problems.check(model, values, lambda name: f"{prefix}{name.upper()}") or model()
 
 
@@ -158,7 +167,7 @@ def _merchants(
 ) -> list[Merchant]:
     folder = path.parent if path else Path()
     described = {
-        name: sources.with_key_files(f"merchants.{name}", values, folder, problems)
+        name: sources.with_secret_files(f"merchants.{name}", values, MERCHANT_SECRETS, folder, problems)
         if isinstance(values, dict)
         else values
         for name, values in tables.get("merchants", {}).items()
@@ -175,6 +184,49 @@ def _merchants(
             "is also made by MIDTRANS_SERVER_KEY: unset the variable, or drop the table",
         )
     return [midtrans.merchant(DEFAULT_MERCHANT), *found]
+
+
+def _push(tables: Mapping[str, Any], folder: Path, problems: Problems) -> PushSettings:
+    settings = _single(PushTable, "push", tables, problems).settings(folder)
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        problems.add("push.ca_file", f"names no file: {settings.ca_file}")
+    return settings
+
+
+def _consumers(
+    tables: Mapping[str, Any], push: PushSettings, folder: Path, problems: Problems
+) -> dict[str, ConsumerSpec]:
+    """Return the consumers, each with its ``[consumers.NAME.push]``."""
+    found = tables.get("consumers", {})
+    pushes = {
+        name: values["push"]
+        for name, values in found.items()
+        if isinstance(values, dict) and "push" in values
+    }
+    plain = {
+        name: {key: value for key, value in values.items() if key != "push"} if name in pushes else values
+        for name, values in found.items()
+    }
+    consumers = _named(ConsumerTable, "consumers", {"consumers": plain}, problems)
+    targets = {name: _target(name, values, push, folder, problems) for name, values in pushes.items()}
+    return {name: table.spec(targets.get(name)) for name, table in consumers.items()}
+
+
+def _target(
+    name: str, values: Any, push: PushSettings, folder: Path, problems: Problems
+) -> ConsumerPushTable | None:
+    where = f"consumers.{name}.push"
+    if not isinstance(values, dict):
+        problems.add(f"[{where}]", f"is {shape(values)}; wanted: a table, as [consumers.NAME.push]")
+        return None
+    values = sources.with_secret_files(where, values, ("secrets",), folder, problems)
+    target = problems.check(ConsumerPushTable, values, f"{where}.{{}}".format)
+    if target is not None:
+        try:
+            check_url(target.url, push.allow)
+        except RequestInvalid as error:
+            problems.add(f"{where}.url", error.problem)
+    return target
 
 
 def _warnings(merchants: Sequence[Merchant]) -> Iterator[str]:

@@ -78,10 +78,12 @@ def toml_file(path: Path, problems: Problems) -> dict[str, Any]:
     return {}
 
 
-def with_key_files(where: str, table: dict[str, Any], folder: Path, problems: Problems) -> dict[str, Any]:
-    """Return *table* with the keys of ``server_keys_file`` and ``verification_keys_file``, one a line."""
+def with_secret_files(
+    where: str, table: dict[str, Any], names: Iterable[str], folder: Path, problems: Problems
+) -> dict[str, Any]:
+    """Return *table* with the secrets of ``NAME_file`` for each of *names*, one a line."""
     table = dict(table)
-    for name in ("server_keys", "verification_keys"):
+    for name in names:
         file_name = table.pop(f"{name}_file", None)
         if file_name is None:
             continue

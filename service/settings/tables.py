@@ -10,10 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from service.domain.merchant import Merchant
-from service.domain.patterns import check_merchants, check_types
-from service.domain.records import ConsumerSpec
 from service.domain.retention import Keep
-from service.errors import RequestInvalid
 
 MIN_TOKEN_LENGTH = 20
 
@@ -72,22 +69,6 @@ def _proxies(value: str) -> str:
     return value
 
 
-def _types(value: list[str]) -> list[str]:
-    try:
-        check_types(value)
-    except RequestInvalid as error:
-        raise ValueError(error.problem) from error
-    return value
-
-
-def _merchants(value: list[str]) -> list[str]:
-    try:
-        check_merchants(value)
-    except RequestInvalid as error:
-        raise ValueError(error.problem) from error
-    return value
-
-
 ServerKey = Annotated[SecretStr, AfterValidator(_key)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -103,14 +84,14 @@ class Table(BaseModel):
     """A group of settings. Its repr is that of pydantic, which hides the secrets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-    secrets: ClassVar[tuple[str, ...]] = ()
+    from_files: ClassVar[tuple[str, ...]] = ()
     """The fields that may also come from a file, by the variable with ``_FILE`` at its end."""
 
 
 class ServiceVariables(Table):
     """The variables ``SERVICE_*``."""
 
-    secrets = ("operator_token",)
+    from_files = ("operator_token",)
 
     data_dir: Path = setting(
         Path("data"),
@@ -175,7 +156,7 @@ class ServiceVariables(Table):
 class MidtransVariables(Table):
     """The variables ``MIDTRANS_*``: the merchant ``default``."""
 
-    secrets = ("server_key",)
+    from_files = ("server_key",)
 
     server_key: ServerKey | None = setting(
         None,
@@ -333,29 +314,3 @@ class RetentionTable(FileTable):
 
 def _span(days: int) -> timedelta | None:
     return timedelta(days=days) if days else None
-
-
-class ConsumerTable(FileTable):
-    """``[consumers.NAME]``: a consumer that is made when the service starts."""
-
-    types: Annotated[list[str], AfterValidator(_types)] = setting(
-        ["midtrans.*"], about="Patterns of event types.", wanted="a list", min_length=1
-    )
-    merchants: Annotated[list[str], AfterValidator(_merchants)] = setting(
-        ["*"], about="Patterns of merchant names.", wanted="a list", min_length=1
-    )
-    start: Literal["now", "beginning"] = setting(
-        "now", about="Where it begins to read; counts when it is made.", wanted="now or beginning"
-    )
-    lease_seconds: int = setting(30, about="How long an event is lent.", wanted="1 to 43200", ge=1, le=43_200)
-    max_attempts: int = setting(30, about="Tries before an event is dead.", wanted="1 to 1000", ge=1, le=1000)
-    on_dead: Literal["hold", "skip"] = setting(
-        "hold",
-        about="`hold` keeps the payment's later events back behind a dead one; `skip` gives the order up.",
-        wanted="hold or skip",
-    )
-
-    def spec(self) -> ConsumerSpec:
-        """Return the consumer as the rest of the service knows it."""
-        values = self.model_dump()
-        return ConsumerSpec(**values | {"types": tuple(self.types), "merchants": tuple(self.merchants)})

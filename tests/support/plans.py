@@ -32,6 +32,7 @@ _FIXED: Mapping[str, Any] = {
     "kind": "payment",
     "type": "midtrans.payment.settled",
     "status": "settled",
+    "push": None,
     "names": "[]",
     "types": '["*"]',
     "merchants": '["*"]',

@@ -287,3 +287,79 @@ def test_the_configuration_cannot_be_changed() -> None:
         load({}).port = 1  # type: ignore[misc]
     assert load({}) == load({})
     assert isinstance(load({}), Configuration)
+
+
+# -- push --
+
+SECRETS = [f"whsec_{letter * 43}=" for letter in "AB"]
+
+
+def test_the_file_says_where_events_are_pushed_to(tmp_path: Path) -> None:
+    (tmp_path / "hook.secrets").write_text("\n".join(SECRETS) + "\n", encoding="utf-8")
+    (tmp_path / "ca.pem").write_text("-", encoding="utf-8")
+    text = """
+        [push]
+        allow = ["10.1.2.0/24", "::1/128"]
+        pause_after_s = 3600
+        ca_file = "ca.pem"
+        [consumers.hook]
+        types = ["midtrans.payment.*"]
+        [consumers.hook.push]
+        url = "http://10.1.2.3:9000/events"
+        secrets_file = "hook.secrets"
+        timeout_seconds = 5
+        concurrency = 2
+        [consumers.pulled]
+    """
+    configuration = load(with_file(tmp_path, text))
+    assert [str(network) for network in configuration.push.allow] == ["10.1.2.0/24", "::1/128"]
+    assert configuration.push.pause_after == timedelta(hours=1)
+    assert configuration.push.ca_file == tmp_path / "ca.pem"
+    assert configuration.consumers["pulled"].push is None
+    hook = configuration.consumers["hook"]
+    assert hook.types == ("midtrans.payment.*",)
+    assert hook.push is not None
+    assert hook.push.secrets == tuple(SECRETS)
+    assert (hook.push.timeout_seconds, hook.push.concurrency) == (5, 2)
+    assert SECRETS[0] not in repr(configuration)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("[push]\nallow = ['10.1.2.3/24']", "push.allow must be networks", id="host-bits"),
+        pytest.param("[push]\nallow = ['localhost']", "push.allow must be networks", id="name"),
+        pytest.param("[push]\npause_after_s = 5", "push.pause_after_s", id="too-soon"),
+        pytest.param("[push]\nca_file = 'none.pem'", "push.ca_file names no file", id="no-such-file"),
+        pytest.param("[push]\nallowed = []", "did you mean 'allow'?", id="misspelt"),
+        pytest.param("[consumers.b]\npush = true", "[consumers.b.push] is true or false", id="no-table"),
+        pytest.param(
+            "[consumers.b.push]\nurl = 'https://shop.example.com'", "consumers.b.push.secrets", id="no-secret"
+        ),
+        pytest.param(
+            f"[consumers.b.push]\nurl = 'https://127.0.0.1/'\nsecrets = ['{SECRETS[0]}']",
+            "consumers.b.push.url names an address that is not pushed to",
+            id="loopback",
+        ),
+        pytest.param(
+            "[consumers.b.push]\nurl = 'https://shop.example.com'\nsecrets = ['hunter2']",
+            "consumers.b.push.secrets[0] must be whsec_",
+            id="no-such-secret",
+        ),
+        pytest.param(
+            f"[consumers.b.push]\nurl = 'https://shop.example.com'\nsecrets = ['{SECRETS[0]}']\nsecrets_file = 'x'",
+            "consumers.b.push.secrets_file is set together with secrets",
+            id="both",
+        ),
+        pytest.param(
+            f"[consumers.b.push]\nurl = 'https://shop.example.com'\nsecrets = ['{SECRETS[0]}']\nconcurrency = 0",
+            "consumers.b.push.concurrency",
+            id="no-concurrency",
+        ),
+    ],
+)
+def test_a_wrong_push_is_refused_without_its_secret(tmp_path: Path, text: str, said: str) -> None:
+    message = refusal(with_file(tmp_path, text))
+    assert said in message
+    assert "hunter2" not in message
+    assert SECRETS[0] not in message
