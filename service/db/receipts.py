@@ -215,7 +215,7 @@ def _headers_text(headers: tuple[tuple[str, str], ...]) -> str:
 def _row(receipt: NewReceipt) -> tuple[object, ...]:
     received_at = microseconds(receipt.received_at)
     return (
-        receipt.id.hex,
+        receipt.id.bytes,
         receipt.merchant,
         receipt.kind,
         receipt.digest,
@@ -238,4 +238,4 @@ def _row(receipt: NewReceipt) -> tuple[object, ...]:
 
 
 def _body_row(receipt: NewReceipt) -> tuple[object, ...]:
-    return receipt.id.hex, microseconds(receipt.received_at), receipt.raw
+    return receipt.id.bytes, microseconds(receipt.received_at), receipt.raw

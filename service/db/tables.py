@@ -1,4 +1,4 @@
-"""Every table, with the reason for every index. JSON is text written by us: the same bytes on every database."""
+"""Every table, with the reason for every index. What is JSON is written by us: the same bytes on every database."""
 
 from sqlalchemy import (
     BigInteger,
@@ -12,12 +12,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    Uuid,
     bindparam,
     literal_column,
 )
 
-from service.db.types import UtcTime
+from service.db.packing import ANSWER, EVENT, STATE
+from service.db.types import Id, Packed, PackedText, UtcTime
 
 metadata = MetaData(
     naming_convention={
@@ -38,7 +38,7 @@ Number = BigInteger().with_variant(Integer(), "sqlite")
 receipts = Table(
     "receipts",
     metadata,
-    Column("id", Uuid, primary_key=True),  # UUIDv7: sorts by arrival
+    Column("id", Id, primary_key=True),  # UUIDv7: sorts by arrival
     Column("merchant", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),  # SHA-256 of the raw bytes
@@ -108,7 +108,7 @@ Index(  # an order's timeline, and its first
 bodies = Table(
     "bodies",
     metadata,
-    Column("receipt_id", Uuid, primary_key=True),
+    Column("receipt_id", Id, primary_key=True),
     Column("received_at", UtcTime, nullable=False),  # retention cuts by it
     Column("raw", LargeBinary, nullable=False),
 )
@@ -133,6 +133,7 @@ checks = Table(
     Column("transaction_id", Text, primary_key=True),  # empty: the order, of which nothing was heard
     Column("due_at", UtcTime, nullable=False),
     Column("failures", Integer, nullable=False, default=0),  # questions without an answer, in a row
+    sqlite_with_rowid=False,  # the key is the table: it is not kept twice
 )
 Index("ix_checks_due", checks.c.merchant, checks.c.due_at)  # what to ask about next
 
@@ -150,7 +151,7 @@ confirmations = Table(
     Column("asked_at", UtcTime, nullable=False),
     Column("answered_at", UtcTime, nullable=False),
     Column("http_status", SmallInteger),
-    Column("answer", LargeBinary),  # the bytes of the answer
+    Column("answer", Packed(ANSWER)),  # the bytes of the answer
     Column("verdict", Text, nullable=False),
     UniqueConstraint("merchant", "transaction_id", "ordinal"),
     sqlite_autoincrement=True,
@@ -169,7 +170,7 @@ payments = Table(
     Column("status", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("payment_type", Text, nullable=False),
-    Column("state", Text, nullable=False),  # PaymentState as JSON
+    Column("state", PackedText(STATE), nullable=False),  # PaymentState as JSON
     Column("dispute", Text),  # the contradicting answer, how often, since when: JSON
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
@@ -188,8 +189,9 @@ transitions = Table(
     Column("previous_status", Text),
     Column("status", Text, nullable=False),
     Column("irregular", Boolean, nullable=False),
-    Column("event_id", Uuid, nullable=False),
+    Column("event_id", Id, nullable=False),
     Column("made_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,  # the key is the table: it is not kept twice
 )
 
 events = Table(
@@ -197,22 +199,16 @@ events = Table(
     metadata,
     Column("number", Number, primary_key=True, autoincrement=True),  # order of insertion
     Column("position", BigInteger, unique=True),  # place in the log; null until the sequencer gave it
-    Column("id", Uuid, nullable=False, unique=True),
+    Column("id", Id, nullable=False, unique=True),
     Column("merchant", Text, nullable=False),
     Column("transaction_id", Text, nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("order_id", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("made_at", UtcTime, nullable=False),
-    Column("body", Text, nullable=False),  # the CloudEvent
+    Column("body", PackedText(EVENT), nullable=False),  # the CloudEvent
     UniqueConstraint("merchant", "transaction_id", "sequence"),
     sqlite_autoincrement=True,
-)
-Index(
-    "ix_events_unsequenced",
-    events.c.number,
-    sqlite_where=events.c.position.is_(None),
-    postgresql_where=events.c.position.is_(None),
 )
 Index("ix_events_order_id_merchant", events.c.order_id, events.c.merchant)  # also asked without a merchant
 Index("ix_events_made_at", events.c.made_at)  # seek by time

@@ -92,7 +92,7 @@ def test_what_was_answered_200_is_on_disk(service: Service) -> None:
     ((receipt_id, order_id, raw),) = service.rows(
         "SELECT receipts.id, order_id, raw FROM receipts JOIN bodies ON bodies.receipt_id = receipts.id"
     )
-    assert (UUID(receipt_id), order_id, raw) == (UUID(answer["id"]), "order-1", body)
+    assert (UUID(bytes=receipt_id), order_id, raw) == (UUID(answer["id"]), "order-1", body)
 
 
 def test_one_receipt_is_made_however_many_send_the_same_bytes_at_once(service: Service) -> None:

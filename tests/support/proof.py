@@ -9,7 +9,9 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from service.db.packing import unpack
 from support.stories import statuses_of
 
 ENDED_WELL = {("applied", None), ("unchanged", None), ("stale", None)}
@@ -17,7 +19,7 @@ Event = dict[str, Any]
 
 
 def rows(path: Path, query: str) -> list[Any]:
-    """Read with the driver alone: nothing of the service's own reading stands between."""
+    """Read with the driver alone: nothing of the service's own queries stands between."""
     with closing(sqlite3.connect(path, timeout=10)) as connection:
         return connection.execute(query).fetchall()
 
@@ -32,7 +34,10 @@ def wait_until(happened: Callable[[], bool], what: str, *, within_s: float = 60)
 
 def receipts_of(path: Path) -> dict[str, tuple[str, str | None]]:
     """Return (state, reason) of every receipt on the disk by its id, written as in the answers."""
-    return {_dashed(row[0]): (row[1], row[2]) for row in rows(path, "SELECT id, state, reason FROM receipts")}
+    return {
+        str(UUID(bytes=row[0])): (row[1], row[2])
+        for row in rows(path, "SELECT id, state, reason FROM receipts")
+    }
 
 
 def wait_until_ended(path: Path, acknowledged: Collection[str], *, within_s: float = 90) -> None:
@@ -54,8 +59,8 @@ def events_of(path: Path) -> list[Event]:
     """Return the log in order; check that positions have no gap, and that no event id or sequence comes twice."""
     found = rows(path, "SELECT position, id, body FROM events ORDER BY position")
     assert [row[0] for row in found] == list(range(1, len(found) + 1))
-    events = [json.loads(row[2]) for row in found]
-    assert [_dashed(row[1]) for row in found] == [event["id"] for event in events]
+    events = [json.loads(unpack(row[2])) for row in found]
+    assert [str(UUID(bytes=row[1])) for row in found] == [event["id"] for event in events]
     assert len({event["id"] for event in events}) == len(events)
     return events
 
@@ -106,7 +111,3 @@ def by_payment(events: Sequence[Event]) -> dict[str, list[Event]]:
     for event in events:
         found[event["data"]["transaction_id"]].append(event)
     return found
-
-
-def _dashed(id_: str) -> str:
-    return f"{id_[:8]}-{id_[8:12]}-{id_[12:16]}-{id_[16:20]}-{id_[20:]}"

@@ -7,7 +7,7 @@ Revises: nothing
 import sqlalchemy as sa
 from alembic import op
 
-from service.db.types import UtcTime
+from service.db.types import Id, UtcTime
 
 revision = "0001"
 down_revision = None
@@ -28,7 +28,7 @@ def upgrade() -> None:
 
     op.create_table(
         "bodies",
-        sa.Column("receipt_id", sa.Uuid(), nullable=False),
+        sa.Column("receipt_id", Id(), nullable=False),
         sa.Column("received_at", UtcTime(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("receipt_id", name="pk_bodies"),
@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("due_at", UtcTime(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("merchant", "order_id", "transaction_id", name="pk_checks"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_checks_due", "checks", ["merchant", "due_at"])
 
@@ -142,14 +143,14 @@ def upgrade() -> None:
             "number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
         sa.Column("position", sa.BigInteger(), nullable=True),
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", Id(), nullable=False),
         sa.Column("merchant", sa.Text(), nullable=False),
         sa.Column("transaction_id", sa.Text(), nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("order_id", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("made_at", UtcTime(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_events"),
         sa.UniqueConstraint("id", name="uq_events_id"),
         sa.UniqueConstraint(
@@ -160,13 +161,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_events_made_at", "events", ["made_at"])
     op.create_index("ix_events_order_id_merchant", "events", ["order_id", "merchant"])
-    op.create_index(
-        "ix_events_unsequenced",
-        "events",
-        ["number"],
-        sqlite_where=sa.text("position IS NULL"),
-        postgresql_where=sa.text("position IS NULL"),
-    )
 
     op.create_table(
         "expectations",
@@ -230,7 +224,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("payment_type", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", sa.LargeBinary(), nullable=False),
         sa.Column("dispute", sa.Text(), nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
@@ -242,7 +236,7 @@ def upgrade() -> None:
 
     op.create_table(
         "receipts",
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", Id(), nullable=False),
         sa.Column("merchant", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
@@ -322,9 +316,10 @@ def upgrade() -> None:
         sa.Column("previous_status", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("irregular", sa.Boolean(), nullable=False),
-        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("event_id", Id(), nullable=False),
         sa.Column("made_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("merchant", "transaction_id", "sequence", name="pk_transitions"),
+        sqlite_with_rowid=False,
     )
 
 

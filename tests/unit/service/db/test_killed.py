@@ -53,8 +53,8 @@ def test_every_receipt_that_was_answered_is_there_after_a_kill(url: str, databas
         lines = (first + rest).decode().split("\n")[:-1]  # what was cut off is no answer
         answered |= {UUID(line) for line in lines}
     with sqlite3.connect(database) as connection:
-        kept = {UUID(row[0]) for row in connection.execute("SELECT id FROM receipts")}
-        bodies = {UUID(row[0]) for row in connection.execute("SELECT receipt_id FROM bodies")}
+        kept = {UUID(bytes=row[0]) for row in connection.execute("SELECT id FROM receipts")}
+        bodies = {UUID(bytes=row[0]) for row in connection.execute("SELECT receipt_id FROM bodies")}
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     assert len(answered) > 100
