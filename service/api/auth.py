@@ -124,9 +124,14 @@ async def operator(caller: Caller) -> Token:
 
 async def of_consumer(name: Name, caller: Caller) -> Token:
     """Let operators pass, and tokens that name this consumer."""
-    if caller.role is Role.OPERATOR or (caller.role is Role.CONSUMER and name in caller.names):
-        return caller
-    raise Forbidden(f"the token is not one of consumer {name!r}")
+    check_consumer(name, caller)
+    return caller
+
+
+def check_consumer(name: str, caller: Token) -> None:
+    """Raise Forbidden unless the caller is an operator, or the token names consumer *name*."""
+    if caller.role is not Role.OPERATOR and (caller.role is not Role.CONSUMER or name not in caller.names):
+        raise Forbidden(f"the token is not one of consumer {name!r}")
 
 
 async def reader(caller: Caller) -> Token:

@@ -59,9 +59,7 @@ async def lease_events(
 
 
 @router.post("/ack", response_model=models.AckAnswer, summary="Ack leases", responses=errors(404))
-async def ack_leases(
-    request: Request, name: Name, context: Context, body: models.AckBody
-) -> models.AckAnswer:
+async def ack_leases(request: Request, name: Name, context: Context, body: models.AckBody) -> Response:
     """End deliveries for good. Also after a lease's end, while its event has not been lent again.
 
     A lease that was acked before answers `acked` again for at least an hour; the others are `ended`.
@@ -72,11 +70,12 @@ async def ack_leases(
     acked = [str(one) for part in parts for one in part.acked]
     context.metrics.acked.labels(name).inc(len(acked))
     await _forget_now_and_then(context, request, len(acked))
-    return models.AckAnswer(acked=acked, ended=[str(one) for part in parts for one in part.ended])
+    answer = models.AckAnswer(acked=acked, ended=[str(one) for part in parts for one in part.ended])
+    return texts.answer(answer.model_dump_json())
 
 
 @router.post("/nack", response_model=models.NackAnswer, summary="Nack leases", responses=errors(404))
-async def nack_leases(name: Name, context: Context, body: models.NackBody) -> models.NackAnswer:
+async def nack_leases(_request: Request, name: Name, context: Context, body: models.NackBody) -> Response:
     """Give events back, to be lent again after `delay_seconds`, or 5 s doubling to 1 h with each attempt.
 
     After the consumer's last attempt the event is dead; `reason` stands in its dead letter.
@@ -90,14 +89,15 @@ async def nack_leases(name: Name, context: Context, body: models.NackBody) -> mo
     for part in parts:
         context.metrics.nacked.labels(name).inc(len(part.nacked))
         report_dead(context, name, part.died)
-    return models.NackAnswer(
+    answer = models.NackAnswer(
         nacked=[str(one) for part in parts for one in part.nacked],
         ended=[str(one) for part in parts for one in part.ended],
     )
+    return texts.answer(answer.model_dump_json())
 
 
 @router.post("/extend", response_model=models.ExtendAnswer, summary="Extend leases", responses=errors(404))
-async def extend_leases(name: Name, context: Context, body: models.ExtendBody) -> Response:
+async def extend_leases(_request: Request, name: Name, context: Context, body: models.ExtendBody) -> Response:
     """Let leases end `lease_seconds` from now. Also after their end, while the event has not been lent again."""
 
     def work(some: Sequence[Lease]) -> Callable[[Unit], lease.Extended]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.types import Receive
 
 from service.api.bell import Bell
 from service.api.context import ApiContext
@@ -48,11 +49,11 @@ class Gone:
         self._request = request
         self._watch: asyncio.Task[None] | None = None
 
-    async def now(self) -> bool:
+    def now(self) -> bool:
         """Say whether the client has gone."""
         if self._watch is not None:
             return self._watch.done()
-        return await self._request.is_disconnected()
+        return _at_hand(self._request.receive) == "http.disconnect"
 
     async def or_(self, ring: asyncio.Future[None], timeout_s: float) -> None:
         """Return at the ring, when the time is over, or when the client has gone."""
@@ -105,7 +106,7 @@ class Call:
         while not self._got.deliveries and (left := deadline - self._clock()) > 0 and not self._bell.closed:
             if self._bell.rings == heard:
                 await self._gone.or_(ring, min(left, LOOK_AGAIN_S, left if idle_s is None else idle_s))
-            if await self._gone.now():
+            if self._gone.now():
                 return None
             heard, ring = self._bell.rings, self._bell.next_ring()
             ready, idle_s = await self._peek()
@@ -120,7 +121,7 @@ class Call:
 
     async def _lend(self, acks: Sequence[Lease]) -> float | None:
         """Ack and lend; return in how many seconds something comes due, if it is known and nothing was lent."""
-        if await self._gone.now():
+        if self._gone.now():
             if acks:
                 await self._ack(acks)
             return None
@@ -130,7 +131,7 @@ class Call:
             acks = []
             self._take(outcome)
             full = len(self._got.deliveries) >= self._body.limit
-            if full or not outcome.lent.more or self._clock() > search_until or await self._gone.now():
+            if full or not outcome.lent.more or self._clock() > search_until or self._gone.now():
                 return outcome.idle_s
 
     def _unit_of_work(self, acks: Sequence[Lease]) -> Callable[[Unit], _Outcome]:
@@ -174,13 +175,25 @@ class Call:
 
     async def _unless_gone(self) -> Got | None:
         """Return what was got; give it back when the client has gone meanwhile."""
-        if not self._got.deliveries or not await self._gone.now():
+        if not self._got.deliveries or not self._gone.now():
             return self._got
         leases = [delivery.lease for delivery in self._got.deliveries]
         for start in range(0, len(leases), lease.MOST_AT_ONCE):
             some = leases[start : start + lease.MOST_AT_ONCE]
             await self._context.store.write_async(partial(lease.give_back, name=self._name, leases=some))
         return None
+
+
+def _at_hand(receive: Receive) -> str | None:
+    """Return the type of the message that *receive* has at hand; None when it would have to wait."""
+    waiting = receive().__await__()
+    try:
+        next(waiting)
+    except StopIteration as done:
+        kind: str = done.value["type"]
+        return kind
+    waiting.close()
+    return None
 
 
 def report_dead(context: ApiContext, name: str, died: Sequence[Died]) -> None:
