@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from django_midtrans import __version__
 from service import gauges
 from service.alarms import Alarms
-from service.api.app import create_api
+from service.api.app import create_api, drain
 from service.api.auth import ensure_operator_token
 from service.api.context import ApiContext
 from service.api.notifications import NotificationEndpoint
@@ -124,8 +124,8 @@ class Service:
         self._watch()
 
     def drain(self) -> None:
-        """Let waiting lease calls go, so that the server can close; called on the event loop."""
-        self.api.state.bell.close()
+        """Let waiting lease calls and streams go, so that the server can close; called on the event loop."""
+        drain(self.api)
 
     def stop(self, timeout_s: float | None = None) -> None:
         """End the questions under way as far as time allows, commit what waits, let go of the file."""
@@ -176,6 +176,7 @@ class Service:
                 merchants=self._merchants,
                 push=self.configuration.push,
                 breakers=self.worker.breakers,
+                streams=self.configuration.streams,
                 more_paths=notification_paths,
                 version=__version__,
             )

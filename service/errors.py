@@ -18,6 +18,7 @@ ServiceError
 ├── RequestInvalid              repair: the request cannot be used; says the field and how to mend it
 │   └── CountMoved              retry: another number than expected matches now; says which
 ├── PositionGone                repair: a position of another epoch; says how to go on
+├── StreamsFull                 retry: as many streams are open as may be
 ├── Unauthenticated             repair: no token, or one that is unknown or revoked
 └── Forbidden                   repair: the token's role does not allow it
 ```
@@ -142,6 +143,14 @@ class PositionGone(ServiceError):
             f"position {position!r} is of another epoch; the log's epoch is {epoch!r}: "
             "go on from a time, or from 'beginning' (event ids stay the same, so repeats can be told)"
         )
+
+
+class StreamsFull(ServiceError):
+    """As many streams are open as may be."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        super().__init__(f"{most} streams are open, and no more may be: end some, or raise streams.most")
 
 
 class Unauthenticated(ServiceError):

@@ -66,6 +66,10 @@ class Metrics:
         self.acked = self._counter("deliveries_acked", "Deliveries ended by an ack.", "consumer")
         self.nacked = self._counter("deliveries_nacked", "Deliveries given back by a nack.", "consumer")
         self.dead = self._counter("deliveries_dead", "Deliveries given up after all attempts.", "consumer")
+        self.streams = self._gauge("streams", "Streams that are open.")
+        self.streams_stalled = self._counter(
+            "streams_stalled", "Streams that were cut off because the client read nothing."
+        )
         # keeping
         self.pruned = self._counter("pruned", "Rows cut because they were old enough, by table.", "table")
         # what a person must look at

@@ -63,6 +63,7 @@ NAMES = (
     ("receiving", tables.ReceivingTable),
     ("confirming", tables.ConfirmingTable),
     ("retention", tables.RetentionTable),
+    ("streams", tables.StreamsTable),
     ("push", consumer_tables.PushTable),
     ("consumers.NAME", consumer_tables.ConsumerTable),
     ("consumers.NAME.push", consumer_tables.ConsumerPushTable),

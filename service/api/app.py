@@ -8,14 +8,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from service.api import consumers, events, health, leases, merchants, orders, payments, receipts
+from service.api import consumers, events, health, leases, merchants, orders, payments, receipts, stream
 from service.api.auth import BEARER, Auth
 from service.api.bell import Bell
 from service.api.context import ApiContext
 from service.api.door import Door
+from service.api.newest import Newest
 from service.api.openapi import openapi_of
 from service.api.problems import on_http_error, on_service_error, on_validation_error
 from service.api.shortcut import Shortcut, is_short
+from service.api.streams import Streams
 from service.errors import ServiceError
 
 
@@ -37,7 +39,7 @@ class Api(FastAPI):
 
 
 def create_api(context: ApiContext) -> FastAPI:
-    """Return the API. ``app.state.bell.close()`` lets waiting lease calls go, for a quick stop."""
+    """Return the API. `drain` lets waiting calls and streams go, for a quick stop."""
     auth = Auth(context.store, operator_token=context.operator_token)
     app = Api(
         docs_url=None,  # the pages load scripts from elsewhere
@@ -52,6 +54,9 @@ def create_api(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.bell = Bell(context.store)
+    app.state.streams = Streams(
+        context.store, Newest(context.store, app.state.bell), context.metrics, context.streams
+    )
     app.state.acks_since_forgetting = 0
     app.add_middleware(Door, auth=auth)
     app.take_shortcuts(auth)
@@ -61,7 +66,7 @@ def create_api(context: ApiContext) -> FastAPI:
 
 
 def _include(app: FastAPI) -> None:
-    for part in (leases, consumers, events, payments, orders, receipts, merchants):
+    for part in (leases, consumers, stream, events, payments, orders, receipts, merchants):
         app.include_router(part.router, dependencies=[BEARER])
     app.include_router(consumers.for_operators, dependencies=[BEARER])
     app.include_router(health.router)
@@ -70,4 +75,10 @@ def _include(app: FastAPI) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
+    drain(app)
+
+
+def drain(app: FastAPI) -> None:
+    """Let waiting lease calls go and end streams; called on the event loop."""
     app.state.bell.close()
+    app.state.streams.close()

@@ -64,6 +64,8 @@ class Connection(HttpToolsProtocol):
         """Let the body come in its own time: the endpoint bounds it."""
         self._in_head = False
         self._stop_clock()
+        # For a client that reads nothing: an orderly end would wait for it to read what is left.
+        self.scope["extensions"] = {"abort": {"now": self.transport.abort}}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from service.alarms import Alarms
 from service.db.store import Store
+from service.domain.limits import StreamLimits
 from service.domain.merchant import Merchant
 from service.domain.push import PushSettings
 from service.domain.reconcile import CheckTimes
@@ -32,8 +33,9 @@ class ApiContext:
 
     *operator_token*, when set, is accepted as an operator's besides the stored ones. *parts* says what is wrong
     with each other part of this process, by name; None is healthy. *merchants* are the configured ones, *check_times*
-    plan the questions about what was never heard of. *push* says where events may be pushed to. *breakers* says by
-    merchant whether questions to Midtrans pass; a merchant that this process does not ask about is not in it.
+    plan the questions about what was never heard of. *streams* says what open streams may cost, *push* where events
+    may be pushed to. *breakers* says by merchant whether questions to Midtrans pass; a merchant that this process
+    does not ask about is not in it.
     *more_paths* are OpenAPI path items of endpoints that FastAPI does not know.
     """
 
@@ -45,6 +47,7 @@ class ApiContext:
     merchants: Mapping[str, Merchant] = field(default_factory=dict)
     check_times: CheckTimes = field(default_factory=CheckTimes)
     push: PushSettings = field(default_factory=PushSettings)
+    streams: StreamLimits = field(default_factory=StreamLimits)
     breakers: Callable[[], Mapping[str, str]] = dict
     more_paths: Callable[[], Mapping[str, Any]] = dict
     version: str = "0"

@@ -12,7 +12,7 @@ _MEANS: Final = {
     409: "It contradicts what is there; `matching` says how many match now.",
     410: "The position is of another epoch of the log: go on from a time, or from `beginning`.",
     422: "The request cannot be used; `errors` names the fields.",
-    429: "Too much is waiting to be stored: try again after `Retry-After` seconds.",
+    429: "Too much is waiting to be stored, or too many streams are open: try again after `Retry-After` seconds.",
     503: "Nothing can be stored just now: try again after `Retry-After` seconds.",
 }
 

@@ -33,6 +33,7 @@ KINDS: Final[Mapping[type[errors.ServiceError], Kind]] = {
     errors.PositionGone: Kind(410, "position-gone", "The position is of another epoch of the log"),
     errors.RequestInvalid: Kind(422, "invalid", "The request cannot be used"),
     errors.StoreOverloaded: Kind(429, "overloaded", "Too much is waiting to be stored", {"Retry-After": "1"}),
+    errors.StreamsFull: Kind(429, "streams-full", "Too many streams are open", {"Retry-After": "5"}),
     errors.StoreUnavailable: Kind(503, "unavailable", "Nothing can be stored just now", {"Retry-After": "5"}),
     errors.StoreBroken: Kind(503, "unavailable", "Nothing can be stored just now", {"Retry-After": "30"}),
 }

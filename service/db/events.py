@@ -79,9 +79,13 @@ class Events:
         """Say whether this has been told, in the log yet or not."""
         return self._connection.execute(_HAS, {"b_id": event_id}).first() is not None
 
-    def after(self, position: int, *, limit: int, only: EventFilter | None = None) -> list[LoggedEvent]:
-        """Return the first *limit* events behind *position*, in order."""
+    def after(
+        self, position: int, *, limit: int, only: EventFilter | None = None, until: int | None = None
+    ) -> list[LoggedEvent]:
+        """Return the first *limit* events behind *position*, in order; *until* there when it is given."""
         query = select(*_COLUMNS).where(events.c.position > position)
+        if until is not None:
+            query = query.where(events.c.position <= until)
         if only is not None:
             query = query.where(wanted(only.types, only.merchants))
             if only.order_id is not None:

@@ -1,5 +1,7 @@
 """How fast a merchant's account may be asked: a token bucket, a share for repeats, a breaker.
 
+Also what open streams may cost.
+
 Times are monotonic seconds, passed in.
 """
 
@@ -117,3 +119,15 @@ class Breaker:
     def undecided(self) -> None:
         """Note that the probe ended without a word on the other side's health (it was never sent, say)."""
         self._probing = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What streams may cost."""
+
+    most: int = 1000
+    heartbeat_s: float = 15.0
+    stalled_s: float = 30.0
+    """After so long a client that takes nothing is cut off."""
+    retry_s: float = 3.0
+    """How long a client waits before it comes back."""

@@ -18,6 +18,11 @@ def matches(patterns: Iterable[str], value: str) -> bool:
     )
 
 
+def covers(patterns: Iterable[str], pattern: str) -> bool:
+    """Say whether one of *patterns* matches all that *pattern* does."""
+    return any(pattern == one or (one.endswith("*") and pattern.startswith(one[:-1])) for one in patterns)
+
+
 def check_types(patterns: Sequence[str], *, field: str = "types") -> None:
     """Raise RequestInvalid for a pattern that no type of event could match."""
     for pattern in patterns:

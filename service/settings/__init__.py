@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from service.domain.backoff import Waits
-from service.domain.limits import Limits
+from service.domain.limits import Limits, StreamLimits
 from service.domain.merchant import DEFAULT_MERCHANT, NAME_PATTERN, Merchant
 from service.domain.push import PushSettings
 from service.domain.records import ConsumerSpec
@@ -29,12 +29,13 @@ from service.settings.tables import (
     ReceivingTable,
     RetentionTable,
     ServiceVariables,
+    StreamsTable,
     Table,
 )
 
 T = TypeVar("T", bound=Table)
 
-TABLES = ("merchants", "limits", "receiving", "confirming", "retention", "push", "consumers")
+TABLES = ("merchants", "limits", "receiving", "confirming", "retention", "streams", "push", "consumers")
 """The tables of the TOML file."""
 MERCHANT_SECRETS = ("server_keys", "verification_keys")
 """What may also come from a file, in a merchant's table."""
@@ -66,6 +67,7 @@ class Configuration:
     waits: Waits = field(default_factory=Waits)
     receiving: Receiving = field(default_factory=Receiving)
     keep: Keep = field(default_factory=Keep)
+    streams: StreamLimits = field(default_factory=StreamLimits)
     log_level: str = "info"
     log_format: str = "auto"
     trusted_proxies: str = "127.0.0.1"
@@ -97,6 +99,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
     receiving = _single(ReceivingTable, "receiving", tables, problems)
     confirming = _single(ConfirmingTable, "confirming", tables, problems)
     retention = _single(RetentionTable, "retention", tables, problems)
+    streams = _single(StreamsTable, "streams", tables, problems)
     problems.refuse()
     token = service.operator_token
     return Configuration(
@@ -113,6 +116,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
         waits=Waits(tuple(confirming.first_waits_s), confirming.then_s, confirming.for_s),
         receiving=Receiving(**receiving.model_dump()),
         keep=retention.keep(),
+        streams=StreamLimits(**streams.model_dump()),
         log_level=service.log_level,
         log_format=service.log_format,
         trusted_proxies=service.trusted_proxies,

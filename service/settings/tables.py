@@ -289,6 +289,39 @@ class ConfirmingTable(FileTable):
     )
 
 
+class StreamsTable(FileTable):
+    """``[streams]``: what open streams (``GET /v1/events/stream``) may cost."""
+
+    most: int = setting(
+        1000,
+        about="Streams open at once, and never more than half of the files that the process may open; "
+        "more are answered 429.",
+        wanted="at least 1",
+        ge=1,
+    )
+    heartbeat_s: float = setting(
+        15.0,
+        about="Seconds without an event after which a comment is sent: proxies end silent connections.",
+        wanted="seconds, from 0.1 to 300",
+        ge=0.1,
+        le=300,
+    )
+    stalled_s: float = setting(
+        30.0,
+        about="Seconds after which a client that reads nothing is cut off; it goes on by Last-Event-ID.",
+        wanted="seconds, from 0.1 to 3600",
+        ge=0.1,
+        le=3600,
+    )
+    retry_s: float = setting(
+        3.0,
+        about="Seconds that clients are told to wait before they come back.",
+        wanted="seconds, from 0 to 3600",
+        ge=0,
+        le=3600,
+    )
+
+
 class RetentionTable(FileTable):
     """``[retention]``: how long what holds customers' data is kept; events, receipts and payments stay for ever."""
 

@@ -1,5 +1,6 @@
 """The API in memory: a clock that tests set forward, and a client with a hand on the log behind it."""
 
+import asyncio
 import itertools
 import json
 import uuid
@@ -66,6 +67,15 @@ class Api:
             unit.announce(Topic.EVENTS)
 
         self.store.write(work).result(10)
+
+    async def log(self, *payments: str, **event: str) -> None:
+        """Log events without holding up the loop."""
+        await asyncio.to_thread(self.append, *payments, **event)
+
+    async def logged(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return the log as GET /v1/events tells it: (position, type, event)."""
+        answer = (await self.client.get("/v1/events", params={"limit": "1000"})).json()
+        return [(one["position"], one["event"]["type"], one["event"]) for one in answer["events"]]
 
     def _row(self, payment: str, type_: str, merchant: str, now: datetime) -> dict[str, Any]:
         number = next(self._numbers)

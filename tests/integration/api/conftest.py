@@ -2,9 +2,11 @@
 
 import asyncio
 import shutil
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,12 @@ import uvicorn
 from support.api import Api, Clock
 
 from service.alarms import Alarms
-from service.api.app import create_api
+from service.api.app import create_api, drain
+from service.api.connection import Connection
 from service.api.context import ApiContext
 from service.db.migrate import upgrade
 from service.db.store import Store
+from service.domain.limits import StreamLimits
 from service.domain.merchant import Merchant
 from service.metrics import Metrics
 
@@ -54,16 +58,24 @@ def context(store: Store) -> ApiContext:
 
 
 @pytest.fixture
-async def api(store: Store, clock: Clock, context: ApiContext) -> AsyncIterator[Api]:
-    api = Api(create_api(context), store, clock)
+def limits() -> StreamLimits:
+    """Return what streams may cost; a test names others by its parameters."""
+    return StreamLimits()
+
+
+@pytest.fixture
+async def api(store: Store, clock: Clock, context: ApiContext, limits: StreamLimits) -> AsyncIterator[Api]:
+    api = Api(create_api(replace(context, streams=limits)), store, clock)
     async with api.client:
         yield api
 
 
 @pytest.fixture
 def served(api: Api, free_port: int) -> Iterator[str]:
-    """Serve the API on a socket of 127.0.0.1; return its base URL."""
-    server = uvicorn.Server(uvicorn.Config(api.app, port=free_port, log_level="critical", lifespan="off"))
+    """Serve the API on a socket of 127.0.0.1, as the service does; return its base URL."""
+    server = Server(
+        uvicorn.Config(api.app, port=free_port, log_level="critical", lifespan="off", http=Connection), api
+    )
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
     until = time.monotonic() + 10
@@ -72,3 +84,16 @@ def served(api: Api, free_port: int) -> Iterator[str]:
     yield f"http://127.0.0.1:{free_port}"
     server.should_exit = True
     thread.join(10)
+    assert not thread.is_alive(), "a waiting call or an open stream keeps the process from ending"
+
+
+class Server(uvicorn.Server):
+    """Lets those who wait go before it ends."""
+
+    def __init__(self, config: uvicorn.Config, api: Api) -> None:
+        super().__init__(config)
+        self._api = api
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        drain(self._api.app)
+        await super().shutdown(sockets=sockets)
