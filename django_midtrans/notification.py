@@ -6,9 +6,8 @@ Midtrans says ``matching_key``, and what became of the payment only GET status.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 from .parsing import NotificationMalformed, NotJson, parse_object
 from .signature import signature_matches
@@ -75,8 +74,7 @@ class Signed(Protocol):
     def signature_key(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class SignedBody:
+class SignedBody(NamedTuple):
     """A body of no known kind that carries the fields of a payment signature."""
 
     order_id: str
@@ -88,8 +86,7 @@ class SignedBody:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentNotification:
+class PaymentNotification(NamedTuple):
     """A payment notification whose fields have the right types. Nothing here is proven yet."""
 
     order_id: str

@@ -53,7 +53,7 @@ def parse_object(raw: bytes, *, max_depth: int = 32) -> dict[str, Any]:
     if raw.count(b"{") + raw.count(b"[") > max_depth:  # else it cannot be too deep
         _check_depth(raw, max_depth)
     try:
-        value = _DECODER.decode(raw.decode("utf-8"))
+        value = _decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise NotJson("not_utf8", f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -63,6 +63,15 @@ def parse_object(raw: bytes, *, max_depth: int = 32) -> dict[str, Any]:
     if type(value) is not dict:
         raise NotJson("not_an_object", "the JSON is no object")
     return value
+
+
+def _decode(text: str) -> Any:
+    """Return the one JSON value in *text*: ``decode``, without looking for white space where there is none."""
+    if text.startswith("{"):
+        value, end = _DECODER.raw_decode(text)
+        if end == len(text):
+            return value
+    return _DECODER.decode(text)
 
 
 def _not_json(raw: bytes, error: json.JSONDecodeError) -> NotJson:

@@ -37,11 +37,18 @@ def signature_matches(
     Whatever comes in, nothing is raised: anything but text, or an empty key, is False. An empty key has to
     be, since everyone can sign with it.
     """
-    parts = (order_id, status_code, gross_amount, server_key)
-    if not (server_key and isinstance(signature_key, str) and all(isinstance(part, str) for part in parts)):
+    if not (
+        isinstance(order_id, str)
+        and isinstance(status_code, str)
+        and isinstance(gross_amount, str)
+        and isinstance(signature_key, str)
+        and isinstance(server_key, str)
+        and server_key
+    ):
         return False
     try:
-        return hmac.compare_digest(_sha512_hex(*map(str, parts)).encode(), signature_key.encode())
+        expected = _sha512_hex(order_id, status_code, gross_amount, server_key)
+        return hmac.compare_digest(expected.encode(), signature_key.encode())
     except UnicodeEncodeError:
         return False
 

@@ -100,7 +100,7 @@ def parse_time_text_or_none(text: str | None) -> datetime | None:
 
 def is_storable(text: str) -> bool:
     """Say whether *text* has neither NUL (PostgreSQL refuses it) nor a lone surrogate (UTF-8 does)."""
-    return _UNSTORABLE.search(text) is None
+    return text.isprintable() or _UNSTORABLE.search(text) is None  # neither of them is printable
 
 
 def storable(text: str) -> str:

@@ -105,7 +105,8 @@ class Service:
         self.new_operator_token: str | None = None
         """The operator token that `start` made, to be shown once."""
         self.api = self._make_api()
-        self.asgi: App = self._make_receiver(clock).before(self.api)
+        self.receiving = self._make_receiver(clock)
+        self.asgi: App = self.receiving.before(self.api)
 
     def start(self) -> None:
         """Open the store, make what the settings name, begin to confirm.

@@ -25,6 +25,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._pieces = 0
         self._fields = 0
+        self._turned = False  # a request ended in this read: what came is its body as well
         self._too_slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -39,14 +40,14 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, counting what belongs to a head."""
-        was_in_head = self._in_head
+        was_in_head, self._turned = self._in_head, False
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self._in_head:
             if self._too_slow is None and self._pieces + self._fields:
                 self._start_clock()
-            self._pieces += len(data) if was_in_head else 0
+            self._pieces += len(data) if was_in_head and not self._turned else 0
         if max(self._pieces, self._fields) > LONGEST_HEAD:
             self.send_400_response("The request's head is too large.")
 
@@ -71,7 +72,12 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Expect another head, whenever it begins."""
         super().on_message_complete()
-        self._in_head, self._pieces, self._fields = True, 0, 0
+        self._in_head, self._pieces, self._fields, self._turned = True, 0, 0, True
+
+    @property
+    def is_between_requests(self) -> bool:
+        """Say whether nothing of a next request has come, after one that leaves the parser as it was at first."""
+        return self._in_head and not self._fields and not self.parser.should_upgrade()
 
     def _start_clock(self) -> None:
         self._too_slow = self.loop.call_later(self.head_timeout_s, self._give_up)

@@ -5,6 +5,7 @@ its first byte is sent, so that nothing can fail half-way.
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from time import perf_counter
 from typing import Final, Protocol
@@ -33,7 +34,7 @@ PREFIX: Final = "/notifications"
 REFUSED_BODIES: Final = 64
 REFUSED_BODY_TIMEOUT_S: Final = 1.0
 _CUT: Final = "the body was shorter than its Content-Length; leave out the header Upgrade, or use HTTPS"
-_CLOSE: Final = (b"connection", b"close")
+CLOSE: Final = (b"connection", b"close")
 
 
 class Child(Protocol):
@@ -87,7 +88,10 @@ class NotificationEndpoint:
         body_timeout_s: float = 10.0,
         most_reading: int = 1_000,
     ) -> None:
-        self._receiver = receiver
+        self.receiver = receiver
+        self.max_body_bytes = max_body_bytes
+        self.merchant_of = _paths(receiver.merchants)
+        """The merchant of every path that belongs to one."""
         self._clock = clock
         self._metrics = metrics
         self._reader = BodyReader(
@@ -98,7 +102,6 @@ class NotificationEndpoint:
             timeout_s=min(body_timeout_s, REFUSED_BODY_TIMEOUT_S),
             most_at_once=REFUSED_BODIES,
         )
-        self._merchant_of = _paths(receiver.merchants)
         self._counters: dict[tuple[str, Happened], Child] = {}
 
     def before(self, app: App) -> App:
@@ -127,20 +130,24 @@ class NotificationEndpoint:
                 body = await self._refused_reader.read(head, receive, _source(scope))
             if body.end is End.GONE:
                 return
-            arrival = self._arrival(scope, head, body)
+            arrival = self._read(scope, head, body)
             answer = await self._answer(arrival, refused or self._refused_by_body(body))
         except BaseException as error:  # noqa: BLE001  (nothing may escape as a 500, cancellation included)
             interruption = _interruption(error)
-            answer = self._receiver.fail(arrival, error)
-        self._count(arrival, answer, perf_counter() - started)
+            answer = self.receiver.fail(arrival, error)
+        self.count(arrival, answer, perf_counter() - started)
         await _send(answer, receive, send, more=body.more)
         if interruption is not None:
             raise interruption
 
+    def has_room_for(self, source: str) -> bool:
+        """Say whether a body from *source* would have a place among those that are read."""
+        return self._reader.has_room_for(source)
+
     async def _answer(self, arrival: Arrival, refused: Refused | None) -> Answer:
         if refused is not None:
-            return self._receiver.refuse(arrival, refused)
-        return await self._receiver.receive(arrival)
+            return self.receiver.refuse(arrival, refused)
+        return await self.receiver.receive(arrival)
 
     def _refused_by_head(self, scope: Scope, head: Head) -> Refused | None:
         """Return what needs no look at the body, in the documented order."""
@@ -148,7 +155,7 @@ class NotificationEndpoint:
             return Refused(Happened.METHOD)
         if head.encoded:
             return Refused(Happened.ENCODING)
-        if scope["path"] not in self._merchant_of:
+        if scope["path"] not in self.merchant_of:
             return Refused(Happened.UNKNOWN_MERCHANT)
         return None
 
@@ -163,19 +170,18 @@ class NotificationEndpoint:
             return Refused(Happened.INCOMPLETE, _CUT)
         return Refused(Happened.OVERLOADED)
 
-    def _arrival(self, scope: Scope, head: Head, body: Body) -> Arrival:
-        merchant = self._merchant_of.get(scope["path"])
-        return Arrival(
-            merchant or UNKNOWN_MERCHANT,
-            body.raw,
-            body.size,
-            self._clock(),
-            _source(scope),
-            scope["path"] if merchant else path_as_sent(scope),
-            head.kept,
-        )
+    def _read(self, scope: Scope, head: Head, body: Body) -> Arrival:
+        merchant = self.merchant_of.get(scope["path"])
+        path = scope["path"] if merchant else path_as_sent(scope)
+        arrival = self.arrival(merchant or UNKNOWN_MERCHANT, body.raw, _source(scope), path, head.kept)
+        return arrival if body.size == len(body.raw) else arrival._replace(size=body.size)
 
-    def _count(self, arrival: Arrival | None, answer: Answer, seconds: float) -> None:
+    def arrival(self, merchant: str, raw: bytes, source: str, path: str, kept: Mapping[str, str]) -> Arrival:
+        """Return what came just now."""
+        return Arrival(merchant, raw, len(raw), self._clock(), source, path, kept)
+
+    def count(self, arrival: Arrival | None, answer: Answer, seconds: float) -> None:
+        """Count an answer that took *seconds*; raises nothing."""
         key = (arrival.merchant if arrival else UNKNOWN_MERCHANT, answer.happened)
         with suppress(Exception):  # a number is never worth an answer
             if key not in self._counters:
@@ -191,7 +197,7 @@ def is_ours(path: str) -> bool:
 
 async def _send(answer: Answer, receive: Receive, send: Send, *, more: bool) -> None:
     """Send *answer*; a client that may still be sending is heard out before the connection is closed."""
-    headers = (*answer.headers, _CLOSE) if more else answer.headers
+    headers = (*answer.headers, CLOSE) if more else answer.headers
     with suppress(OSError):  # the client has gone; what is stored is stored
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": more})

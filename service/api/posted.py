@@ -126,6 +126,10 @@ class BodyReader:
             return body._replace(end=End.CUT, more=True)
         return body
 
+    def has_room_for(self, source: str) -> bool:
+        """Say whether a body from *source* would have a place now; one that is whole needs it for no time."""
+        return not self._reading or self._has_room_for(_network(source))
+
     def _has_room_for(self, sender: str) -> bool:
         if self._reading >= self._most_at_once:
             return False

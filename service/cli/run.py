@@ -17,6 +17,8 @@ import uvicorn
 
 from service import logs
 from service.api.connection import Connection
+from service.api.express import express
+from service.api.notifications import NotificationEndpoint
 from service.api.posted import App
 from service.app import Service, build
 from service.cli import welcome
@@ -120,7 +122,8 @@ class Server:
 
     def serve_until_told(self, service: Service, listener: socket, started: Callable[[], None]) -> None:
         """Answer requests on *listener*; *started* is called once it does."""
-        self._uvicorn = _Uvicorn(served(service.asgi, service.configuration), started, service.drain)
+        config = served(service.asgi, service.configuration, service.receiving)
+        self._uvicorn = _Uvicorn(config, started, service.drain)
         if not self._told:
             self._uvicorn.run(sockets=[listener])
 
@@ -162,12 +165,17 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
-def served(app: App, configuration: Configuration) -> uvicorn.Config:
-    """Return how we are served. There is no limit of concurrency: its 503 would spend Midtrans' retries."""
+def served(
+    app: App, configuration: Configuration, endpoint: NotificationEndpoint | None = None
+) -> uvicorn.Config:
+    """Return how *app*, with *endpoint* in front, is served; without one, by uvicorn alone.
+
+    There is no limit of concurrency: its 503 would spend Midtrans' retries.
+    """
     proxies = configuration.trusted_proxies
     return uvicorn.Config(
         app,
-        http=Connection,
+        http=express(endpoint) if endpoint else Connection,
         lifespan="off",
         log_config=None,
         access_log=False,

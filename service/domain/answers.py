@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
-from uuid import UUID
 
 
 class Happened(StrEnum):
@@ -134,10 +133,10 @@ def retries_after(status: int) -> int:
     return _RETRIES_OF.get(status, 5)
 
 
-def stored(receipt_id: UUID, *, duplicate: bool) -> Answer:
+def stored(receipt_id: str, *, duplicate: bool) -> Answer:
     """Answer what is on disk, with the receipt's id (of the first one for a duplicate)."""
     happened, headers, body = _STORED[duplicate]
-    return Answer(happened, 200, headers, body % str(receipt_id).encode())
+    return Answer(happened, 200, headers, body % receipt_id.encode())
 
 
 def dashboard_test(*, verified: bool) -> Answer:

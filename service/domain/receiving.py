@@ -6,7 +6,6 @@ The order of the checks is the documented one: JSON, shape and kind, dashboard t
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -183,4 +182,4 @@ def reconsider(oddity: Oddity, merchant: Merchant, *, new_id: Callable[[], UUID]
     decision = decide(arrival, Keys.of(merchant), new_id=new_id)
     if not isinstance(decision, NewReceipt):
         return None
-    return replace(decision, answer=ANSWERS[Happened.SIGNATURE].status)
+    return decision._replace(answer=ANSWERS[Happened.SIGNATURE].status)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from django_midtrans.payment import PaymentState
@@ -35,8 +36,7 @@ class Cause(StrEnum):
     RECONCILE = "reconcile"
 
 
-@dataclass(frozen=True, slots=True)
-class NewReceipt:
+class NewReceipt(NamedTuple):
     """A verified notification on its way to the disk; *digest* is the SHA-256 of *raw*.
 
     *answer* is the HTTP status given when it is stored. *state* is waiting, or parked for what is kept and
@@ -63,8 +63,7 @@ class NewReceipt:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReceipt:
+class StoredReceipt(NamedTuple):
     """What became of a `NewReceipt`: *id* is the first one's when the same bytes were there before."""
 
     id: UUID

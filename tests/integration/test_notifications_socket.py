@@ -19,6 +19,7 @@ import uvicorn
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from service.api.express import express
 from service.api.notifications import NotificationEndpoint
 from service.domain.answers import ANSWERS
 from service.domain.merchant import Merchant
@@ -206,8 +207,12 @@ def without(name: str) -> bytes:
     return json.dumps(body).encode()
 
 
+WAYS = ("asgi", "express")
+"""By uvicorn's own protocol and the ASGI endpoint, or by the connections of production, which answer most alone."""
+
+
 @contextmanager
-def serving(**options: Any) -> Iterator[Running]:
+def serving(way: str = "express", **options: Any) -> Iterator[Running]:
     running = Running()
     receiver = Receiver(MERCHANTS, receipts=running.receipts, oddities=running.oddities)
     endpoint = NotificationEndpoint(
@@ -218,7 +223,7 @@ def serving(**options: Any) -> Iterator[Running]:
         host="127.0.0.1",
         port=0,
         loop="uvloop",
-        http="httptools",
+        http=express(endpoint) if way == "express" else "httptools",
         ws="none",
         lifespan="off",
         log_config=None,
@@ -248,9 +253,9 @@ def wait_until(true: Callable[[], object], timeout_s: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Running]:
-    with serving() as running:
+@pytest.fixture(scope="module", params=WAYS)
+def shared(request: pytest.FixtureRequest) -> Iterator[Running]:
+    with serving(request.param) as running:
         yield running
 
 
@@ -270,10 +275,10 @@ def _forget(shared: Running) -> None:
     shared.metrics.counted.clear()
 
 
-@pytest.fixture(scope="module")
-def hasty() -> Iterator[Running]:
+@pytest.fixture(scope="module", params=WAYS)
+def hasty(request: pytest.FixtureRequest) -> Iterator[Running]:
     """A server that waits 300 ms for a body."""
-    with serving(body_timeout_s=0.3) as running:
+    with serving(request.param, body_timeout_s=0.3) as running:
         yield running
 
 
@@ -689,8 +694,9 @@ def test_dripping_bytes_do_not_stretch_the_time(hasty: Running) -> None:
         assert client.response().status == 408
 
 
-def test_one_body_too_many_at_once_is_429() -> None:
-    with serving(most_reading=1) as server:
+@pytest.mark.parametrize("way", WAYS)
+def test_one_body_too_many_at_once_is_429(way: str) -> None:
+    with serving(way, most_reading=1) as server:
         with server.connect() as slow:
             slow.sock.sendall(request(raw())[:-20])
             wait_until(lambda: server.post(raw()).status == 429)
@@ -701,8 +707,9 @@ def test_one_body_too_many_at_once_is_429() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_slow_bodies_to_nobody_refuse_no_notification() -> None:
-    with serving() as server, ExitStack() as stack:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_thousand_slow_bodies_to_nobody_refuse_no_notification(way: str) -> None:
+    with serving(way) as server, ExitStack() as stack:
         crowd = [stack.enter_context(server.connect()) for _ in range(1_000)]
         for number, client in enumerate(crowd):
             method, encoding = (("POST", ""), ("PUT", ""), ("POST", "Content-Encoding: gzip\r\n"))[number % 3]

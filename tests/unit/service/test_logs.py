@@ -5,6 +5,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import httpx
@@ -183,6 +184,56 @@ def test_an_entry_is_one_line_of_json_with_its_name_first() -> None:
         "info",
     )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", entry["timestamp"])
+
+
+FIELDS = st.sampled_from(
+    ["order_id", "merchant", "id", "kind", "server_key", "card", "note", "level", "timestamp", "answer"]
+)
+VALUES = st.one_of(
+    st.text(),
+    st.sampled_from([*SECRETS, 'a"b\\', "\ud800", "order-20261122-1234567890123", f"x {CARD}", ""]),
+    st.integers(),
+    st.sampled_from([int(CARD), 10**11 - 1, 10**11, None, True, 0.5, b"bytes"]),
+    st.lists(st.text(), max_size=2),
+)
+
+
+@given(
+    st.sampled_from(["notification_accepted", "odd é", f"with {KEY}"]),
+    st.dictionaries(FIELDS, VALUES, max_size=6),
+)
+def test_the_short_way_of_a_line_says_what_the_chain_says(event: str, fields: dict[str, Any]) -> None:
+    log, out = as_json()
+    log.info(event, **fields)
+    short = out.getvalue()
+    entry = logs.mask_fields(None, "info", logs.complete(None, "info", {"event": event, **fields}))
+    without_time = re.compile(r'"timestamp":"[^"]*"')
+    assert without_time.sub("", short) == without_time.sub("", logs.as_json(None, "info", entry) + "\n")
+
+
+def test_the_short_way_is_taken_by_what_every_notification_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, out = as_json()
+    monkeypatch.setattr(logs, "_encode", None)
+    with pytest.raises(TypeError):
+        log.info("by the chain", nested=["order-1"])
+    log.info(
+        "notification_accepted", merchant="default", order_id="order-1", kind="payment", id="1", answer=200
+    )
+    assert entry_of(out)["answer"] == 200
+
+
+def test_entries_that_are_captured_do_not_go_around() -> None:
+    _, out = as_json()
+    with structlog.testing.capture_logs() as entries:
+        structlog.get_logger().info("notification_accepted", order_id="order-1")
+    assert [entry["order_id"] for entry in entries] == ["order-1"]
+    assert out.getvalue() == ""
+
+
+def test_a_moment_is_written_as_the_clock_says_it() -> None:
+    before = datetime.now(UTC)
+    written = datetime.fromisoformat(logs.timestamp())
+    assert before - timedelta(milliseconds=1) <= written <= datetime.now(UTC)
 
 
 def test_a_lone_surrogate_does_not_stop_a_line() -> None:

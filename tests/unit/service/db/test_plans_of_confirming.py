@@ -1,7 +1,6 @@
 """Claiming, confirming and receiving search indexes, with one order or with many: none reads a growing table whole."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -76,7 +75,7 @@ def new_receipt(number: int) -> NewReceipt:
 def store_twice(unit: Unit) -> None:
     some = [new_receipt(number) for number in range(10_000, 10_050)]
     unit.receipts.add_many(some)
-    unit.receipts.add_many([replace(one, id=UUID(int=one.id.int + 1000)) for one in some])
+    unit.receipts.add_many([one._replace(id=UUID(int=one.id.int + 1000)) for one in some])
 
 
 STEPS = [ReceiptStep(UUID(int=7), ReceiptState.APPLIED), ReceiptStep(UUID(int=9), ReceiptState.STALE)]

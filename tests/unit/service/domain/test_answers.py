@@ -65,10 +65,10 @@ def test_repeats_of_statuses_that_are_never_given(status: int, retries: int) -> 
 
 @pytest.mark.parametrize("duplicate", [True, False])
 def test_a_stored_notification_is_answered_with_its_id(duplicate: bool) -> None:
-    receipt_id = uuid4()
+    receipt_id = str(uuid4())
     answer = stored(receipt_id, duplicate=duplicate)
     status = "duplicate" if duplicate else "accepted"
-    assert json.loads(answer.body) == {"status": status, "id": str(receipt_id)}
+    assert json.loads(answer.body) == {"status": status, "id": receipt_id}
     assert (answer.happened, answer.status, length_told(answer)) == (status, 200, len(answer.body))
 
 
