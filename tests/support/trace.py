@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 TRACED = "fsync,fdatasync,pwrite64,write,sendto,sendmsg,writev"
 WAL = b"-wal"
@@ -92,7 +93,7 @@ def prove(lines: list[str]) -> Proof:
 
 
 def _problem(receipt: str, began: int, commits: list[_Commit]) -> str | None:
-    mark = receipt.replace("-", "").encode()
+    mark = UUID(receipt).bytes
     found = next((commit for commit in commits if any(mark in page for page in commit.pages)), None)
     if found is None or found.written > began or found.written < 0:
         return f"{receipt}: answered before it was written"

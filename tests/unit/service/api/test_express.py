@@ -51,6 +51,8 @@ class Line:
             assert self.protocol is not None
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
+    abort = close
+
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
