@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Write what the documentation takes from the code; with --check, say what is not up to date and write nothing.
 
-states.md and settings.md are made whole; in receiving.md and events.md what stands between two marks is.
+states.md, settings.md and the contracts (JSON) are made whole; in receiving.md and events.md what stands between
+two marks is.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from django_midtrans.status import (  # noqa: E402
     Relation,
     relation,
 )
+from service.contracts.documents import documents  # noqa: E402
 from service.domain.answers import as_markdown  # noqa: E402
 from tools.settings_page import page as settings_page  # noqa: E402
 
@@ -123,17 +126,24 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "settings.md", settings_page()
     yield DOCS / "receiving.md", between("receiving.md", "answers", as_markdown())
     yield DOCS / "events.md", between("events.md", "types", event_types())
+    for name, document in documents().items():
+        yield DOCS / name, json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or check them; return the exit code."""
-    stale = [(path, page) for path, page in pages() if path.read_text(encoding="utf-8") != page]
+    stale = [
+        (path, page)
+        for path, page in pages()
+        if not path.exists() or path.read_text(encoding="utf-8") != page
+    ]
     if "--check" not in arguments:
         for path, page in stale:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(page, encoding="utf-8")
         return 0
     for path, _ in stale:
-        sys.stderr.write(f"docs/{path.name} is not what the code says; run: make docs\n")
+        sys.stderr.write(f"{path.relative_to(ROOT)} is not what the code says; run: make docs\n")
     return 1 if stale else 0
 
 

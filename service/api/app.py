@@ -8,7 +8,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from service.api import consumers, events, health, leases, merchants, orders, payments, receipts, stream
+from service.api import (
+    consumers,
+    events,
+    health,
+    leases,
+    merchants,
+    orders,
+    payments,
+    receipts,
+    schemas,
+    stream,
+)
 from service.api.auth import BEARER, Auth
 from service.api.bell import Bell
 from service.api.context import ApiContext
@@ -70,6 +81,7 @@ def _include(app: FastAPI) -> None:
         app.include_router(part.router, dependencies=[BEARER])
     app.include_router(consumers.for_operators, dependencies=[BEARER])
     app.include_router(health.router)
+    app.include_router(schemas.router)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.contracts import check_event
 from support.world import World, make_world
 
 from django_midtrans.values import read_time
@@ -43,7 +44,7 @@ def test_a_story_makes_the_reviewed_events(world: World, steps: list[dict[str, A
     made = 0
     for step in steps:
         tell(world, step["body"])
-        events = [event.to_dict() for event in world.events()][made:]
+        events = [check_event(event.to_dict()) for event in world.events()][made:]
         if step["event"] is None:
             assert events == []
         else:

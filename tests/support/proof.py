@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from service.db.packing import unpack
+from support.contracts import check_event
 from support.stories import statuses_of
 
 ENDED_WELL = {("applied", None), ("unchanged", None), ("stale", None)}
@@ -59,7 +60,7 @@ def events_of(path: Path) -> list[Event]:
     """Return the log in order; check that positions have no gap, and that no event id or sequence comes twice."""
     found = rows(path, "SELECT position, id, body FROM events ORDER BY position")
     assert [row[0] for row in found] == list(range(1, len(found) + 1))
-    events = [json.loads(unpack(row[2])) for row in found]
+    events = [check_event(json.loads(unpack(row[2]))) for row in found]
     assert [str(UUID(bytes=row[1])) for row in found] == [event["id"] for event in events]
     assert len({event["id"] for event in events}) == len(events)
     return events

@@ -28,6 +28,7 @@ from service.settings import Configuration
 from service.simulator.sender import Delivery
 from service.simulator.server import RunningSimulator, running_simulator
 from service.simulator.simulator import Route
+from support.contracts import check_event
 from support.world import migrated
 
 START_S = 10.0
@@ -128,7 +129,7 @@ class Stage:
         """Return the merchant's events in the order of the log."""
         query = select(events.c.body).where(events.c.merchant == merchant).order_by(events.c.position)
         bodies = self.service.store.read(lambda unit: unit.connection.execute(query).scalars().all())
-        return [json.loads(body) for body in bodies]
+        return [check_event(json.loads(body)) for body in bodies]
 
     def receipts(self, merchant: str) -> list[Any]:
         query = select(receipts).where(receipts.c.merchant == merchant).order_by(receipts.c.id)
