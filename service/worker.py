@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from service.db.claims import CUT
+from service.db.claim_statements import CUT
 from service.db.store import Store
 from service.db.unit import Topic, Unit
 from service.domain.limits import Limits

@@ -5,23 +5,14 @@ Each query names one merchant: SQLite searches no index for pairs of columns in 
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    bindparam,
-    delete,
-    exists,
-    func,
-    insert,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import Row, select, update
 
-from service.db.tables import bodies, claims, expectations, receipts
+from service.db import claim_statements as sql
+from service.db.tables import claims, receipts
 from service.db.topic import Topic
 from service.domain.confirmation import ReceiptStep
 from service.domain.records import Claim, ClaimedReceipt, PaymentRecord, ReceiptState
@@ -29,15 +20,6 @@ from service.errors import ClaimLost
 
 if TYPE_CHECKING:
     from service.db.unit import Unit
-
-MOST_RECEIPTS = 100
-"""Of one claim; the next one answers the rest. A genuine body can be altered without end: more would fill memory."""
-MOST_RIVALS = 5
-CUT = 500
-"""Rows that one unit of work changes at most, so that the writer is soon free again."""
-
-_WAITING: ColumnElement[str] = literal_column(f"'{ReceiptState.WAITING.value}'")
-"""Written out, so that partial indexes apply without a look at bound values."""
 
 
 class Claims:
@@ -74,13 +56,15 @@ class Claims:
             return []
         fences = self.make(merchant, due.keys(), owner, leased_until)
         expected = self._expected(merchant, due.keys())
+        opened = self._open_receipts(merchant, due)
+        self._mark(opened, fences, leased_until)
         return [
             Claim(
                 fence=fences[order_id],
                 merchant=merchant,
                 order_id=order_id,
                 transaction_id=row.transaction_id,
-                receipts=self._mark(self._open_receipts(merchant, row), fences[order_id], leased_until),
+                receipts=tuple(map(_claimed_receipt, opened[order_id])),
                 leased_until=leased_until,
                 payment=known.get(row.transaction_id),
                 expected_transaction=expected.get(order_id),
@@ -93,9 +77,9 @@ class Claims:
     ) -> dict[str, int]:
         """Claim *orders*, none of which is claimed by a living process; return their fences."""
         which = {"b_merchant": merchant, "b_orders": list(orders), "b_now": self._unit.now}
-        self._connection.execute(_DROP_ENDED, which)
+        self._connection.execute(sql.DROP_ENDED, which)
         made = self._connection.execute(
-            _MAKE,
+            sql.MAKE,
             [
                 {"merchant": merchant, "order_id": order_id, "owner": owner, "leased_until": leased_until}
                 for order_id in orders
@@ -118,14 +102,16 @@ class Claims:
 
     def check(self, claim: Claim) -> None:
         """Raise ClaimLost unless *claim* still holds its order."""
-        if self._connection.execute(_CHECK, {"b_fence": claim.fence}).scalar() is None:
+        if self._connection.execute(sql.CHECK, {"b_fence": claim.fence}).scalar() is None:
             raise ClaimLost(f"claim {claim.fence} on order {claim.order_id!r} was taken over")
 
     def end(self, claim: Claim, steps: Sequence[ReceiptStep]) -> None:
         """Write what became of the claim's receipts and free the order."""
         if steps:
-            self._connection.execute(_SETTLE, [self._settled(step, claim.fence) for step in steps])
-        self._connection.execute(_FREE, {"b_fence": claim.fence})
+            self._connection.execute(
+                sql.SETTLE, [settled(step, claim.fence, self._unit.now) for step in steps]
+            )
+        self._connection.execute(sql.FREE, {"b_fence": claim.fence})
 
     def give_back(self, claim: Claim) -> None:
         """Free the order without an answer: its receipts are due at once. Nothing happens if it was taken over."""
@@ -134,8 +120,8 @@ class Claims:
                 {"b_id": receipt.id, "b_fence": claim.fence, "b_due_at": self._unit.now}
                 for receipt in claim.receipts
             ]
-            self._connection.execute(_GIVE_BACK, rows)
-        self._connection.execute(_FREE, {"b_fence": claim.fence})
+            self._connection.execute(sql.GIVE_BACK, rows)
+        self._connection.execute(sql.FREE, {"b_fence": claim.fence})
 
     def owners(self) -> list[str]:
         """Return who holds claims."""
@@ -148,14 +134,14 @@ class Claims:
             self._connection.execute(
                 update(receipts)
                 .where(
-                    receipts.c.state == _WAITING,
+                    receipts.c.state == sql.WAITING,
                     receipts.c.merchant == claim.merchant,
                     receipts.c.order_id == claim.order_id,
                     receipts.c.fence == claim.fence,
                 )
                 .values(due_at=self._unit.now, fence=None)
             )
-            self._connection.execute(_FREE, {"b_fence": claim.fence})
+            self._connection.execute(sql.FREE, {"b_fence": claim.fence})
 
     def hurry(self, merchant: str, *, new: bool = False) -> int:
         """Make what waits of *merchant* due at once, `CUT` receipts at most; return how many.
@@ -166,14 +152,14 @@ class Claims:
         later = (
             select(receipts.c.id)
             .where(
-                receipts.c.state == _WAITING,
+                receipts.c.state == sql.WAITING,
                 receipts.c.merchant == merchant,
                 receipts.c.repeat.in_((False, True)),
                 receipts.c.due_at > self._unit.now,
                 receipts.c.fence.is_(None),
                 *((receipts.c.answers == 0, receipts.c.failures == 0) if new else ()),
             )
-            .limit(CUT)
+            .limit(sql.CUT)
         )
         hurried = self._connection.execute(
             update(receipts).where(receipts.c.id.in_(later)).values(due_at=self._unit.now)
@@ -189,11 +175,11 @@ class Claims:
             "b_order_id": order_id,
             "b_first": first,
         }
-        return tuple(dict.fromkeys(self._connection.execute(_RIVALS, which).scalars()))
+        return tuple(dict.fromkeys(self._connection.execute(sql.RIVALS, which).scalars()))
 
     def _first_due_at(self, merchant: str, *, repeat: bool) -> datetime | None:
         moment: datetime | None = self._connection.execute(
-            _FIRST_DUE, {"b_merchant": merchant, "b_repeat": repeat}
+            sql.FIRST_DUE, {"b_merchant": merchant, "b_repeat": repeat}
         ).scalar()
         return moment
 
@@ -208,7 +194,7 @@ class Claims:
                 "b_now": self._unit.now,
                 "b_limit": limit,
             }
-            for row in self._connection.execute(_ANY if at_once else _DUE, which):
+            for row in self._connection.execute(sql.ANY if at_once else sql.DUE, which):
                 due.setdefault(row.order_id, row)
         return dict(list(due.items())[:limit])
 
@@ -228,19 +214,13 @@ class Claims:
         kept: dict[str, Row[Any]] = {}
         for order_id, row in due.items():
             payment = known.get(row.transaction_id)
-            first = self._first_transaction(merchant, order_id)
+            first = row.first_transaction
             if row.transaction_id in (None, first) or (payment and payment.order_id == order_id):
                 kept[order_id] = row
             else:
                 proven = self._unit.payments.of_order(merchant, order_id)
                 self._move_to_repeats(merchant, order_id, [*proven, first or ""])
         return kept
-
-    def _first_transaction(self, merchant: str, order_id: str) -> str | None:
-        first: str | None = self._connection.execute(
-            _FIRST_TRANSACTION, {"b_merchant": merchant, "b_order_id": order_id}
-        ).scalar()
-        return first
 
     def _move_to_repeats(self, merchant: str, order_id: str, all_but: Sequence[str]) -> None:
         which = {
@@ -249,166 +229,41 @@ class Claims:
             "b_repeat": False,
             "b_not": list(all_but),
         }
-        self._connection.execute(_TO_REPEATS, which)
+        self._connection.execute(sql.TO_REPEATS, which)
 
-    def _open_receipts(self, merchant: str, row: Row[Any]) -> list[Row[Any]]:
+    def _open_receipts(self, merchant: str, due: Mapping[str, Row[Any]]) -> dict[str, list[Row[Any]]]:
+        """Return the open receipts of each order's transaction, the longest due first, `MOST_RECEIPTS` at most."""
+        most = sql.MOST_RECEIPTS + 2 * len(due)
+        which = {"b_merchant": merchant, "b_orders": list(due), "b_most": most}
+        rows = self._connection.execute(sql.OPEN_OF_ORDERS, which).all()
+        if len(rows) == most:  # somebody floods an order: nobody else's receipts are left out for it
+            return {order_id: self._open_of(merchant, row) for order_id, row in due.items()}
+        opened: dict[str, list[Row[Any]]] = {order_id: [] for order_id in due}
+        for row in sorted(rows, key=attrgetter("due_at")):
+            if row.transaction_id == due[row.order_id].transaction_id:
+                opened[row.order_id].append(row)
+        return {order_id: found[: sql.MOST_RECEIPTS] for order_id, found in opened.items()}
+
+    def _open_of(self, merchant: str, row: Row[Any]) -> list[Row[Any]]:
         which = {"b_merchant": merchant, "b_order_id": row.order_id}
         if row.transaction_id is None:
-            return list(self._connection.execute(_OPEN_WITHOUT_TRANSACTION, which))
-        return list(self._connection.execute(_OPEN, which | {"b_transaction_id": row.transaction_id}))
+            return list(self._connection.execute(sql.OPEN_WITHOUT_TRANSACTION, which))
+        return list(self._connection.execute(sql.OPEN, which | {"b_transaction_id": row.transaction_id}))
 
     def _mark(
-        self, rows: Sequence[Row[Any]], fence: int, leased_until: datetime
-    ) -> tuple[ClaimedReceipt, ...]:
+        self, opened: Mapping[str, Sequence[Row[Any]]], fences: Mapping[str, int], leased_until: datetime
+    ) -> None:
         """Note who will answer; not due again before the claim's time is over."""
-        marks = [{"b_id": row.id, "b_fence": fence, "b_due_at": leased_until} for row in rows]
-        self._connection.execute(_MARK, marks)
-        return tuple(map(_claimed_receipt, rows))
+        marks = [
+            {"b_id": row.id, "b_fence": fences[order_id], "b_due_at": leased_until}
+            for order_id, rows in opened.items()
+            for row in rows
+        ]
+        self._connection.execute(sql.MARK, marks)
 
     def _expected(self, merchant: str, orders: Collection[str]) -> dict[str, str | None]:
-        rows = self._connection.execute(_EXPECTED, {"b_merchant": merchant, "b_orders": list(orders)})
+        rows = self._connection.execute(sql.EXPECTED, {"b_merchant": merchant, "b_orders": list(orders)})
         return {row.order_id: row.transaction_id for row in rows}
-
-    def _settled(self, step: ReceiptStep, fence: int) -> dict[str, Any]:
-        waiting = step.state is ReceiptState.WAITING
-        return {
-            "b_id": step.id,
-            "b_fence": fence,
-            "b_state": step.state.value,
-            "b_reason": step.reason,
-            "b_due_at": step.due_at,
-            "b_repeat": step.repeat,
-            "b_answers": step.answers,
-            "b_failures": step.failures,
-            "b_seen_status": step.seen_status,
-            "b_seen_times": step.seen_times,
-            "b_seen_since": step.seen_since,
-            "b_ended_at": None if waiting else self._unit.now,
-        }
-
-
-# Made once: making a statement costs more than running it.
-_CHECK = select(claims.c.fence).where(claims.c.fence == bindparam("b_fence"))
-_FREE = delete(claims).where(claims.c.fence == bindparam("b_fence"))
-_DROP_ENDED = delete(claims).where(
-    claims.c.merchant == bindparam("b_merchant"),
-    claims.c.order_id.in_(bindparam("b_orders", expanding=True)),
-    claims.c.leased_until <= bindparam("b_now"),
-)
-_MAKE = insert(claims).returning(claims.c.order_id, claims.c.fence)
-_FIRST_DUE = select(func.min(receipts.c.due_at)).where(
-    receipts.c.state == _WAITING,
-    receipts.c.merchant == bindparam("b_merchant"),
-    receipts.c.repeat == bindparam("b_repeat"),
-)
-_ASKED_NOW = exists().where(
-    claims.c.merchant == receipts.c.merchant,
-    claims.c.order_id == receipts.c.order_id,
-    claims.c.leased_until > bindparam("b_now"),
-)
-_ANY = (
-    select(receipts.c.id, receipts.c.order_id, receipts.c.transaction_id)
-    .where(
-        receipts.c.state == _WAITING,
-        receipts.c.merchant == bindparam("b_merchant"),
-        receipts.c.repeat == bindparam("b_repeat"),
-        ~_ASKED_NOW,
-    )
-    .order_by(receipts.c.due_at)
-    .limit(bindparam("b_limit"))
-)
-_DUE = _ANY.where(receipts.c.due_at <= bindparam("b_now"))
-_FIRST_TRANSACTION = (
-    select(receipts.c.transaction_id)
-    .where(
-        receipts.c.merchant == bindparam("b_merchant"),
-        receipts.c.order_id == bindparam("b_order_id"),
-        receipts.c.transaction_id.is_not(None),
-    )
-    .order_by(receipts.c.id)
-    .limit(1)
-)
-_FURTHER = (
-    select(receipts.c.id)
-    .where(
-        receipts.c.state == _WAITING,
-        receipts.c.merchant == bindparam("b_merchant"),
-        receipts.c.order_id == bindparam("b_order_id"),
-        receipts.c.repeat == bindparam("b_repeat"),
-        receipts.c.transaction_id.not_in(bindparam("b_not", expanding=True)),
-    )
-    .limit(CUT)
-)
-_TO_REPEATS = update(receipts).where(receipts.c.id.in_(_FURTHER)).values(repeat=True)
-_OPEN_OF_ORDER = (
-    select(
-        receipts.c.id,
-        receipts.c.answers,
-        receipts.c.failures,
-        receipts.c.reason,
-        receipts.c.seen_status,
-        receipts.c.seen_times,
-        receipts.c.seen_since,
-        receipts.c.repeat,
-        bodies.c.raw,
-    )
-    .join(bodies, bodies.c.receipt_id == receipts.c.id)
-    .where(
-        receipts.c.state == _WAITING,
-        receipts.c.merchant == bindparam("b_merchant"),
-        receipts.c.order_id == bindparam("b_order_id"),
-    )
-    .order_by(receipts.c.due_at)
-    .limit(MOST_RECEIPTS)
-)
-_OPEN = _OPEN_OF_ORDER.where(receipts.c.transaction_id == bindparam("b_transaction_id"))
-_OPEN_WITHOUT_TRANSACTION = _OPEN_OF_ORDER.where(receipts.c.transaction_id.is_(None))
-_EXPECTED = select(expectations.c.order_id, expectations.c.transaction_id).where(
-    expectations.c.merchant == bindparam("b_merchant"),
-    expectations.c.order_id.in_(bindparam("b_orders", expanding=True)),
-)
-_RIVALS = (
-    select(receipts.c.order_id)
-    .where(
-        receipts.c.state == _WAITING,
-        receipts.c.merchant == bindparam("b_merchant"),
-        receipts.c.transaction_id == bindparam("b_transaction_id"),
-        receipts.c.order_id != bindparam("b_order_id"),
-        receipts.c.id < bindparam("b_first"),
-    )
-    .limit(MOST_RIVALS)
-)
-_SETTLE = (
-    update(receipts)
-    .where(receipts.c.id == bindparam("b_id"), receipts.c.fence == bindparam("b_fence"))
-    .values(
-        state=bindparam("b_state"),
-        reason=bindparam("b_reason"),
-        due_at=bindparam("b_due_at"),
-        repeat=bindparam("b_repeat"),
-        answers=bindparam("b_answers"),
-        failures=bindparam("b_failures"),
-        seen_status=bindparam("b_seen_status"),
-        seen_times=bindparam("b_seen_times"),
-        seen_since=bindparam("b_seen_since"),
-        ended_at=bindparam("b_ended_at"),
-        fence=None,
-    )
-)
-_MARK = (
-    update(receipts)
-    .where(receipts.c.id == bindparam("b_id"))
-    .values(fence=bindparam("b_fence"), due_at=bindparam("b_due_at"))
-)
-_GIVE_BACK = (
-    update(receipts)
-    .where(
-        receipts.c.id == bindparam("b_id"),
-        receipts.c.fence == bindparam("b_fence"),
-        receipts.c.state == _WAITING,
-    )
-    .values(fence=None, due_at=bindparam("b_due_at"))
-)
 
 
 def _claimed_receipt(row: Row[Any]) -> ClaimedReceipt:
@@ -423,3 +278,22 @@ def _claimed_receipt(row: Row[Any]) -> ClaimedReceipt:
         seen_since=row.seen_since,
         repeat=row.repeat,
     )
+
+
+def settled(step: ReceiptStep, fence: int, at: datetime) -> dict[str, Any]:
+    """Return *step* in the terms of `SETTLE`."""
+    waiting = step.state is ReceiptState.WAITING
+    return {
+        "b_id": step.id,
+        "b_fence": fence,
+        "b_state": step.state.value,
+        "b_reason": step.reason,
+        "b_due_at": step.due_at,
+        "b_repeat": step.repeat,
+        "b_answers": step.answers,
+        "b_failures": step.failures,
+        "b_seen_status": step.seen_status,
+        "b_seen_times": step.seen_times,
+        "b_seen_since": step.seen_since,
+        "b_ended_at": None if waiting else at,
+    }

@@ -10,7 +10,7 @@ import pytest
 from support.world import World, make_world
 
 from django_midtrans.testing import signature
-from service.db.claims import MOST_RECEIPTS
+from service.db.claim_statements import MOST_RECEIPTS
 from service.domain.receiving import Arrival
 
 Body = dict[str, Any]
