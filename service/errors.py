@@ -13,6 +13,7 @@ ServiceError
 │   └── StoreBroken             give up: the file cannot be trusted any more; the process exits
 ├── ClaimLost                   give up: someone else holds the claim; the answer is thrown away
 │   └── PaymentMoved            retry: the payment changed while Midtrans was asked; it is asked anew
+├── NotTogether                 retry: what is needed was not read beforehand; write the claim by itself
 ├── NotFound                    repair: there is no such thing; carries what was looked for
 ├── Conflict                    repair: the request contradicts what is there
 ├── RequestInvalid              repair: the request cannot be used; says the field and how to mend it
@@ -98,6 +99,10 @@ class PaymentMoved(ClaimLost):
     def __init__(self, transaction_id: str) -> None:
         self.transaction_id = transaction_id
         super().__init__(f"payment {transaction_id!r} moved while Midtrans was asked")
+
+
+class NotTogether(ServiceError):
+    """What a claim needs was not read for all claims beforehand: it is to be written by itself."""
 
 
 class NotFound(ServiceError):

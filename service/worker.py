@@ -22,7 +22,7 @@ from service.domain.merchant import Merchant, by_name
 from service.domain.pace import Asked, Pace, Pause
 from service.domain.records import Claim, MerchantState
 from service.errors import StoreError
-from service.flow.confirm import Answered, Confirmer
+from service.flow.confirm import OWN_FAULT, Answered, Confirmer, Finished
 
 log = structlog.get_logger()
 
@@ -30,6 +30,11 @@ LEASE = timedelta(seconds=120)
 """Twice the longest that two questions take by the gateway's timeouts; a dead machine's work is taken over after it."""
 LONGEST_WAIT_S = 1.0
 SHORTEST_WAIT_S = 0.02
+JOBS_A_THREAD = 8
+"""Claims that wait for each thread at most: some seconds' work, far less than the lease."""
+MOST_TOGETHER = 25
+"""Claims written by one unit of work, so that the writer is soon free again."""
+GATHER_S = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class Worker:
         self._paces: dict[str, Pace] = {}
         self._lock = threading.Lock()  # of the paces: dispatcher and workers both note what happens
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[_Job, Finished] | None] = queue.SimpleQueue()
         self._unwritten: deque[Claim] = deque()
         self._busy = 0
         self._turn = list(self._merchants)
@@ -99,6 +105,7 @@ class Worker:
             for number in range(self._threads_wanted)
         ]
         self._threads.append(threading.Thread(target=self._dispatch, name="confirm-dispatch", daemon=True))
+        self._threads.append(threading.Thread(target=self._write, name="confirm-write", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -110,7 +117,10 @@ class Worker:
         self._wake.set()
         for _ in self._threads:
             self._jobs.put(None)
-        for thread in self._threads:
+        for thread in self._threads[:-1]:
+            thread.join(max(0.0, deadline_s - self._monotonic()))
+        self._finished.put(None)  # behind all that was asked about
+        for thread in self._threads[-1:]:
             thread.join(max(0.0, deadline_s - self._monotonic()))
 
     def health(self) -> WorkerHealth:
@@ -167,6 +177,10 @@ class Worker:
         return taken or self._take_checks()  # notifications go first
 
     def _take_of(self, merchant: str) -> int:
+        if (
+            self._jobs.qsize() >= self._threads_wanted
+        ):  # many are claimed at once, which costs little more than one
+            return 0
         with self._lock:
             probe = self._paces[merchant].may_probe(self._monotonic())
         if probe:
@@ -175,7 +189,7 @@ class Worker:
         for repeat in (False, True):
             with self._lock:
                 room = self._paces[merchant].room(self._monotonic(), repeat=repeat)
-            room = min(room, 2 * self._threads_wanted - self._busy)
+            room = min(room, JOBS_A_THREAD * self._threads_wanted - self._busy)
             if room > 0:
                 taken += self._take(merchant, room, repeat=repeat, probe=False)
         return taken
@@ -223,8 +237,8 @@ class Worker:
 
     def _wait_s(self) -> float:
         """Return how long nothing needs the dispatcher, unless it is woken."""
-        if self._busy >= 2 * self._threads_wanted:
-            return LONGEST_WAIT_S
+        if self._jobs.qsize() >= self._threads_wanted or self._busy >= JOBS_A_THREAD * self._threads_wanted:
+            return LONGEST_WAIT_S  # whoever finishes wakes it
         now, wait_s = self._store.read(
             lambda unit: (unit.now, min(self._waits_s(unit), default=LONGEST_WAIT_S))
         )
@@ -264,29 +278,50 @@ class Worker:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            answered = Answered(Asked.LOST, 0)
-            try:
-                answered = self._do(job)
-            except Exception:
-                log.exception("confirming_failed", order_id=job.claim.order_id)
-            try:
-                self._ended(job, answered)
-            except Exception:
-                log.exception("confirming_failed", order_id=job.claim.order_id)
+            self._finished.put((job, self._ask(job)))
 
-    def _do(self, job: _Job) -> Answered:
+    def _ask(self, job: _Job) -> Finished:
         if self._stopping.is_set() or self._monotonic() - job.taken_s > LEASE.total_seconds() / 2:
-            self._confirmer.give_back(job.claim)  # too late to be sure that nobody else asks meanwhile
-            return Answered(Asked.LOST, 0)
+            return self._confirmer.unasked(job.claim)  # too late to be sure that nobody else asks meanwhile
         try:
-            return self._confirmer.confirm(job.claim, probe=job.probe)
-        except StoreError as error:
-            log.warning("confirming_failed", order_id=job.claim.order_id, why=str(error))
-            self._unwritten.append(job.claim)
+            return self._confirmer.ask(job.claim, probe=job.probe)
         except Exception:
             log.exception("confirming_failed", order_id=job.claim.order_id)
-            self._confirmer.fail(job.claim, "a fault of this service, see its log")
-        return Answered(Asked.LOST)
+            return self._confirmer.failed(job.claim, OWN_FAULT)
+
+    # -- the thread that has written what they brought
+
+    def _write(self) -> None:
+        while batch := self._take_finished():
+            unwritten: list[Finished] = []
+            try:
+                unwritten = self._confirmer.write([finished for _, finished in batch])
+            except Exception:
+                log.exception("confirming_failed", claims=len(batch))
+            self._unwritten.extend(finished.claim for finished in unwritten)
+            lost = {finished.claim.fence for finished in unwritten}
+            for job, finished in batch:
+                answered = Answered(Asked.LOST) if finished.claim.fence in lost else finished.answered
+                try:
+                    self._ended(job, answered)
+                except Exception:
+                    log.exception("confirming_failed", order_id=job.claim.order_id)
+            self._wake.set()
+
+    def _take_finished(self) -> list[tuple[_Job, Finished]]:
+        """Wait for what is to be written; while more is waiting to be asked about, a moment longer for others."""
+        first = self._finished.get()
+        if first is not None and self._jobs.qsize():
+            time.sleep(GATHER_S)
+        batch: list[tuple[_Job, Finished]] = []
+        while first is not None:
+            batch.append(first)
+            if len(batch) == MOST_TOGETHER or not self._finished.qsize():
+                break
+            first = self._finished.get()
+        if first is None and batch:
+            self._finished.put(None)  # for the next call
+        return batch
 
     def _ended(self, job: _Job, answered: Answered) -> None:
         merchant = job.claim.merchant
@@ -305,7 +340,6 @@ class Worker:
             pause, confirmed = pace.pause, pace.confirmed
         if changed:
             self._note(merchant, before, pause, confirmed=confirmed)
-        self._wake.set()
 
     def _note(self, merchant: str, before: Pause | None, pause: Pause | None, *, confirmed: bool) -> None:
         """Keep a pause, or its end, and tell of it."""

@@ -1,7 +1,7 @@
 """Checks: what reconcile is to ask about, and when. One row a payment, or an order of which nothing was heard."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
@@ -11,12 +11,12 @@ from service.domain.records import Cause, Check, Claim, ReceiptState
 if TYPE_CHECKING:
     from service.db.unit import Unit
 
-_DELETE = delete(checks).where(
+DELETE = delete(checks).where(
     checks.c.merchant == bindparam("b_merchant"),
     checks.c.order_id == bindparam("b_order_id"),
     checks.c.transaction_id == bindparam("b_transaction_id"),
 )
-_INSERT = insert(checks)
+INSERT = insert(checks)
 _HAS_OPEN_RECEIPTS = exists().where(
     receipts.c.state == ReceiptState.WAITING.value,
     receipts.c.merchant == checks.c.merchant,
@@ -52,23 +52,9 @@ class Checks:
 
     def put(self, check: Check, due_at: datetime | None, *, failures: int = 0) -> None:
         """Have *check* asked about at *due_at*; None: not any more."""
-        which = {
-            "b_merchant": check.merchant,
-            "b_order_id": check.order_id,
-            "b_transaction_id": check.transaction_id or "",
-        }
-        self._connection.execute(_DELETE, which)
+        self._connection.execute(DELETE, key(check))
         if due_at is not None:
-            self._connection.execute(
-                _INSERT,
-                {
-                    "merchant": check.merchant,
-                    "order_id": check.order_id,
-                    "transaction_id": check.transaction_id or "",
-                    "due_at": due_at,
-                    "failures": failures,
-                },
-            )
+            self._connection.execute(INSERT, plan(check, due_at, failures))
 
     def planned_at(self, merchant: str, order_id: str) -> datetime | None:
         """Return when the order is asked about next although nobody notified it; None: it is not."""
@@ -144,3 +130,23 @@ class Checks:
             )
             for check in due
         ]
+
+
+def key(check: Check) -> dict[str, Any]:
+    """Return *check* in the terms of `DELETE`."""
+    return {
+        "b_merchant": check.merchant,
+        "b_order_id": check.order_id,
+        "b_transaction_id": check.transaction_id or "",
+    }
+
+
+def plan(check: Check, due_at: datetime, failures: int) -> dict[str, Any]:
+    """Return *check* in the terms of `INSERT`."""
+    return {
+        "merchant": check.merchant,
+        "order_id": check.order_id,
+        "transaction_id": check.transaction_id or "",
+        "due_at": due_at,
+        "failures": failures,
+    }

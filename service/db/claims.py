@@ -115,11 +115,7 @@ class Claims:
 
     def give_back(self, claim: Claim) -> None:
         """Free the order without an answer: its receipts are due at once. Nothing happens if it was taken over."""
-        if claim.receipts:
-            rows = [
-                {"b_id": receipt.id, "b_fence": claim.fence, "b_due_at": self._unit.now}
-                for receipt in claim.receipts
-            ]
+        if rows := given_back(claim, self._unit.now):
             self._connection.execute(sql.GIVE_BACK, rows)
         self._connection.execute(sql.FREE, {"b_fence": claim.fence})
 
@@ -297,3 +293,8 @@ def settled(step: ReceiptStep, fence: int, at: datetime) -> dict[str, Any]:
         "b_seen_since": step.seen_since,
         "b_ended_at": None if waiting else at,
     }
+
+
+def given_back(claim: Claim, at: datetime) -> list[dict[str, Any]]:
+    """Return *claim*'s receipts in the terms of `GIVE_BACK`: due at once."""
+    return [{"b_id": receipt.id, "b_fence": claim.fence, "b_due_at": at} for receipt in claim.receipts]

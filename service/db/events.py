@@ -32,7 +32,7 @@ _COLUMNS = (
 )
 
 
-_INSERT = insert(events)
+INSERT = insert(events)
 _HAS = select(events.c.number).where(events.c.id == bindparam("b_id"))
 
 
@@ -60,19 +60,13 @@ class Events:
 
         A second event with the same id, or the same sequence of one payment, fails: the unit is undone.
         """
-        self._connection.execute(
-            _INSERT,
-            {
-                "id": uuid.UUID(event.id),
-                "merchant": merchant,
-                "transaction_id": transaction_id,
-                "order_id": order_id,
-                "sequence": sequence,
-                "type": event.type,
-                "made_at": self._unit.now,
-                "body": event.to_json(),
-            },
-        )
+        identity = {
+            "merchant": merchant,
+            "transaction_id": transaction_id,
+            "order_id": order_id,
+            "sequence": sequence,
+        }
+        self._connection.execute(INSERT, identity | row(event, self._unit.now))
         self._unit.announce(Topic.EVENTS)
 
     def has(self, event_id: uuid.UUID) -> bool:
@@ -139,6 +133,16 @@ class Events:
         )
         first: int | None = self._connection.execute(query).scalar()
         return first
+
+
+def row(event: "PaymentEvent", at: datetime) -> dict[str, Any]:
+    """Return *event* in the terms of `INSERT`, but for what says whose it is."""
+    return {
+        "id": uuid.UUID(event.id),
+        "type": event.type,
+        "made_at": at,
+        "body": event.to_json(),
+    }
 
 
 def _event(row: Row[Any]) -> LoggedEvent:

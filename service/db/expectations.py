@@ -1,5 +1,6 @@
 """Expectations: what shops said they charged."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 _OF_ORDER = select(expectations).where(
     expectations.c.merchant == bindparam("b_merchant"), expectations.c.order_id == bindparam("b_order_id")
+)
+_OF_ORDERS = select(expectations).where(
+    expectations.c.merchant == bindparam("b_merchant"),
+    expectations.c.order_id.in_(bindparam("b_orders", expanding=True)),
 )
 _ORDER_OF = (
     select(expectations.c.order_id)
@@ -66,6 +71,11 @@ class Expectations:
             _OF_ORDER, {"b_merchant": merchant, "b_order_id": order_id}
         ).one_or_none()
         return None if row is None else _expectation(row)
+
+    def of_orders(self, merchant: str, orders: Collection[str]) -> dict[str, Expectation]:
+        """Return what is expected of those of *orders* that were announced, by order_id."""
+        rows = self._connection.execute(_OF_ORDERS, {"b_merchant": merchant, "b_orders": list(orders)})
+        return {row.order_id: _expectation(row) for row in rows}
 
     def order_of(self, merchant: str, transaction_id: str) -> str | None:
         """Return the order that an expectation names for the transaction."""

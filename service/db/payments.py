@@ -32,8 +32,12 @@ _RECORDS_OF_ORDER = select(payments).where(
 _OF_ORDER = select(payments.c.transaction_id, payments.c.outcome).where(
     payments.c.merchant == bindparam("b_merchant"), payments.c.order_id == bindparam("b_order_id")
 )
-_INSERT = insert(payments)
-_UPDATE = (
+_OF_ORDERS = select(payments.c.order_id, payments.c.transaction_id, payments.c.outcome).where(
+    payments.c.merchant == bindparam("b_merchant"),
+    payments.c.order_id.in_(bindparam("b_orders", expanding=True)),
+)
+INSERT = insert(payments)
+UPDATE = (
     update(payments)
     .where(
         payments.c.merchant == bindparam("b_merchant"),
@@ -56,8 +60,19 @@ _UPDATE = (
         }
     )
 )
-_ADD_CONFIRMATION = insert(confirmations).returning(confirmations.c.id)
-_ADD_TRANSITION = insert(transitions)
+ADD_CONFIRMATION = insert(confirmations)
+ADD_TRANSITION = insert(transitions).values(
+    {column.name: bindparam(column.name) for column in transitions.c if column.name != "confirmation_id"}
+    | {
+        "confirmation_id": select(confirmations.c.id)
+        .where(
+            confirmations.c.merchant == bindparam("merchant"),
+            confirmations.c.transaction_id == bindparam("transaction_id"),
+            confirmations.c.ordinal == bindparam("ordinal"),
+        )
+        .scalar_subquery()
+    }
+)
 
 
 class Payments:
@@ -91,76 +106,94 @@ class Payments:
         rows = self._connection.execute(_OF_ORDER, {"b_merchant": merchant, "b_order_id": order_id})
         return {row.transaction_id: Outcome(row.outcome) for row in rows}
 
+    def of_orders(self, merchant: str, orders: Collection[str]) -> dict[str, dict[str, Outcome]]:
+        """Return the outcome of each payment of *orders*, by order_id and transaction_id."""
+        found: dict[str, dict[str, Outcome]] = {}
+        which = {"b_merchant": merchant, "b_orders": list(orders)}
+        for row in self._connection.execute(_OF_ORDERS, which):
+            found.setdefault(row.order_id, {})[row.transaction_id] = Outcome(row.outcome)
+        return found
+
     def save(self, record: PaymentRecord, *, known: PaymentRecord | None) -> None:
         """Write *record* over *known*; raise PaymentMoved when the payment is no longer what *known* says."""
-        values = self._values(record)
         if known is None:
-            identity = {
-                "merchant": record.merchant,
-                "transaction_id": record.transaction_id,
-                "order_id": record.order_id,
-                "bound_by": record.bound_by,
-                "created_at": self._unit.now,
-            }
-            self._connection.execute(_INSERT, identity | values)
-            return
-        which = {
-            "b_merchant": record.merchant,
-            "b_transaction_id": record.transaction_id,
-            "b_version": known.version,
-        }
-        if self._connection.execute(_UPDATE, which | values).rowcount != 1:
+            self._connection.execute(INSERT, new(record, self._unit.now))
+        elif self._connection.execute(UPDATE, moved(record, known, self._unit.now)).rowcount != 1:
             raise PaymentMoved(record.transaction_id)
 
-    def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> int:
-        """Keep a confirmation for ever after; return its id."""
-        number: int = self._connection.execute(
-            _ADD_CONFIRMATION,
-            {
-                "merchant": new.merchant,
-                "order_id": new.order_id,
-                "transaction_id": new.transaction_id,
-                "ordinal": ordinal,
-                "cause": new.cause.value,
-                "fence": new.fence,
-                "asked": new.asked,
-                "asked_at": new.asked_at,
-                "answered_at": new.answered_at,
-                "http_status": new.http_status,
-                "answer": new.answer,
-                "verdict": new.verdict,
-            },
-        ).scalar_one()
-        return number
+    def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> None:
+        """Keep a confirmation for ever after."""
+        self._connection.execute(ADD_CONFIRMATION, confirmation(new, ordinal))
 
     def add_transition(self, new: NewTransition) -> None:
-        """Keep a transition, naming the confirmation that it rests on."""
-        self._connection.execute(
-            _ADD_TRANSITION,
-            {
-                "merchant": new.merchant,
-                "transaction_id": new.transaction_id,
-                "sequence": new.sequence,
-                "confirmation_id": new.confirmation_id,
-                "previous_status": new.previous_status,
-                "status": new.status,
-                "irregular": new.irregular,
-                "event_id": new.event_id,
-                "made_at": self._unit.now,
-            },
-        )
+        """Keep a transition, naming the confirmation that it rests on, which is kept already."""
+        self._connection.execute(ADD_TRANSITION, transition(new, self._unit.now))
 
-    def _values(self, record: PaymentRecord) -> dict[str, Any]:
-        return {
-            "version": record.version,
-            "confirmations": record.confirmations,
-            "status": record.state.status.value,
-            "outcome": OUTCOME_OF[record.state.status].value,
-            "payment_type": record.state.payment_type or "",
-            "state": record.state.to_json(),
-            "dispute": _dispute_text(record.dispute),
-            "updated_at": self._unit.now,
-        }
+
+def new(record: PaymentRecord, at: datetime) -> dict[str, Any]:
+    """Return *record* in the terms of `INSERT`."""
+    return {
+        "merchant": record.merchant,
+        "transaction_id": record.transaction_id,
+        "order_id": record.order_id,
+        "bound_by": record.bound_by,
+        "created_at": at,
+    } | _values(record, at)
+
+
+def moved(record: PaymentRecord, known: PaymentRecord, at: datetime) -> dict[str, Any]:
+    """Return *record* in the terms of `UPDATE`, which finds nothing unless the payment still is *known*."""
+    return {
+        "b_merchant": record.merchant,
+        "b_transaction_id": record.transaction_id,
+        "b_version": known.version,
+    } | _values(record, at)
+
+
+def confirmation(new: NewConfirmation, ordinal: int | None) -> dict[str, Any]:
+    """Return *new* in the terms of `ADD_CONFIRMATION`."""
+    return {
+        "merchant": new.merchant,
+        "order_id": new.order_id,
+        "transaction_id": new.transaction_id,
+        "ordinal": ordinal,
+        "cause": new.cause.value,
+        "fence": new.fence,
+        "asked": new.asked,
+        "asked_at": new.asked_at,
+        "answered_at": new.answered_at,
+        "http_status": new.http_status,
+        "answer": new.answer,
+        "verdict": new.verdict,
+    }
+
+
+def transition(new: NewTransition, at: datetime) -> dict[str, Any]:
+    """Return *new* in the terms of `ADD_TRANSITION`."""
+    return {
+        "merchant": new.merchant,
+        "transaction_id": new.transaction_id,
+        "sequence": new.sequence,
+        "ordinal": new.ordinal,
+        "previous_status": new.previous_status,
+        "status": new.status,
+        "irregular": new.irregular,
+        "event_id": new.event_id,
+        "made_at": at,
+    }
+
+
+def _values(record: PaymentRecord, at: datetime) -> dict[str, Any]:
+    return {
+        "version": record.version,
+        "confirmations": record.confirmations,
+        "status": record.state.status.value,
+        "outcome": OUTCOME_OF[record.state.status].value,
+        "payment_type": record.state.payment_type or "",
+        "state": record.state.to_json(),
+        "dispute": _dispute_text(record.dispute),
+        "updated_at": at,
+    }
 
 
 def _record(row: Row[Any]) -> PaymentRecord:

@@ -1,5 +1,6 @@
 """A unit of work: one connection inside a transaction, and every table's queries on it."""
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import cached_property
 
@@ -16,8 +17,10 @@ from service.db.merchants import MerchantStates
 from service.db.oddities import Oddities
 from service.db.payments import Payments
 from service.db.receipts import Receipts
+from service.db.together import Together
 from service.db.tokens import Tokens
 from service.db.topic import Topic
+from service.domain.records import Claim
 
 __all__ = ["Topic", "Unit"]
 
@@ -91,6 +94,10 @@ class Unit:
     def checks(self) -> Checks:
         """What reconcile is to ask about."""
         return Checks(self)
+
+    def together(self, wanted: Collection[Claim], transactions: Iterable[tuple[str, str]]) -> Together:
+        """Return what writes for many claims at once; *transactions* (merchant, id) are all they may ask for."""
+        return Together(self, wanted, transactions)
 
     @cached_property
     def merchants(self) -> MerchantStates:

@@ -235,12 +235,12 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class NewTransition:
-    """A step of a payment, the confirmation that it rests on and the event that tells of it."""
+    """A step of a payment, the *ordinal* of the confirmation that it rests on, and the event that tells of it."""
 
     merchant: str
     transaction_id: str
     sequence: int
-    confirmation_id: int
+    ordinal: int
     previous_status: str | None
     status: str
     irregular: bool

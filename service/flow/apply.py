@@ -231,13 +231,11 @@ class Application:
         event = self._event(record, known, step, expectation) if step.changed else None
         if event is not None:
             record = replace(record, state=replace(state, sequence=event.sequence))
-        confirmation_id = self._keep(
-            reply, step.verdict, transaction_id=transaction_id, ordinal=record.confirmations
-        )
+        self._keep(reply, step.verdict, transaction_id=transaction_id, ordinal=record.confirmations)
         self._unit.payments.save(record, known=known)
         plan_payment(self._unit, record, known, self._rules.check_times, expected=expectation is not None)
         if event is not None:
-            self._tell(event, confirmation_id, report)
+            self._tell(event, record.confirmations, report)
         return state
 
     def _event(
@@ -277,13 +275,13 @@ class Application:
             amount_before_fee=record.state.amount_before_fee,
         )
 
-    def _tell(self, event: PaymentEvent, confirmation_id: int, report: Report) -> None:
+    def _tell(self, event: PaymentEvent, ordinal: int, report: Report) -> None:
         self._unit.payments.add_transition(
             NewTransition(
                 merchant=event.merchant,
                 transaction_id=event.transaction_id,
                 sequence=event.sequence,
-                confirmation_id=confirmation_id,
+                ordinal=ordinal,
                 previous_status=event.previous_status.value if event.previous_status else None,
                 status=event.status.value,
                 irregular=event.irregular,
@@ -353,8 +351,8 @@ class Application:
         *,
         transaction_id: str | None = None,
         ordinal: int | None = None,
-    ) -> int:
-        return self._unit.payments.add_confirmation(
+    ) -> None:
+        self._unit.payments.add_confirmation(
             NewConfirmation(
                 merchant=self._claim.merchant,
                 order_id=self._claim.order_id,

@@ -1,6 +1,6 @@
 """The edges that the steps act through, as protocols: the store, Midtrans, and the operators' bell."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -65,8 +65,8 @@ class Payments(Protocol):
     def save(self, record: PaymentRecord, *, known: PaymentRecord | None) -> None:
         """Write *record* over *known*; raises PaymentMoved when it moved."""
 
-    def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> int:
-        """Keep a confirmation; return its id."""
+    def add_confirmation(self, new: NewConfirmation, *, ordinal: int | None) -> None:
+        """Keep a confirmation."""
 
     def add_transition(self, new: NewTransition) -> None:
         """Keep a transition."""
@@ -134,6 +134,23 @@ class Unit(Protocol):
     @property
     def merchants(self) -> MerchantStates:
         """Merchants' states."""
+
+
+class WholeUnit(Unit, Protocol):
+    """A unit of work that can take in those of many claims."""
+
+    def together(self, wanted: Collection[Claim], transactions: Iterable[tuple[str, str]]) -> "Together":
+        """Read for many claims what they need; *transactions* (merchant, id) are all they may ask for."""
+
+
+class Together(Protocol):
+    """What many claims bring, drafted one by one and written at once."""
+
+    def draft(self, work: Callable[[Any], T]) -> T | Exception:
+        """Do *work* on a unit that keeps what it wants written; what it raises is returned and drops that."""
+
+    def write(self) -> None:
+        """Write what was drafted; should it raise, nothing may stay."""
 
 
 class Store(Protocol):

@@ -1,6 +1,7 @@
 """Claiming, confirming and receiving search indexes, with one order or with many: none reads a growing table whole."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,9 +13,10 @@ from support.plans import NOW, SMALL, filled, plans, scans
 from django_midtrans.facts import read_facts
 from django_midtrans.payment import merge
 from service.db.tables import claims, expectations, payments, receipts
+from service.db.together import Draft
 from service.db.unit import Unit
 from service.domain.confirmation import ReceiptStep
-from service.domain.records import Check, Claim, ClaimedReceipt, NewReceipt, ReceiptState
+from service.domain.records import Check, Claim, ClaimedReceipt, NewReceipt, NewTransition, ReceiptState
 
 STATE = merge(None, read_facts({"transaction_status": "pending", "gross_amount": "1.00"})).to_json()
 ORDERS = [f"order-{number}" for number in range(500, 540, 2)]
@@ -78,6 +80,25 @@ def store_twice(unit: Unit) -> None:
     unit.receipts.add_many([one._replace(id=UUID(int=one.id.int + 1000)) for one in some])
 
 
+def write_together(unit: Unit) -> None:
+    known = unit.payments.get("default", "payment-500")
+    assert known is not None
+
+    def work(draft: Draft) -> None:
+        draft.claims.check(claim())
+        draft.payments.save(replace(known, version=known.version + 1), known=known)
+        draft.payments.add_transition(
+            NewTransition("default", "payment-500", 1000, 501, None, "settled", False, UUID(int=10_000))
+        )
+        draft.checks.put(Check("default", "order-500", None), NOW)
+        draft.claims.end(claim(), STEPS)
+
+    together = unit.together([claim()], [("default", name) for name in PAYMENTS])
+    assert together.draft(work) is None
+    together.draft(lambda draft: draft.claims.give_back(replace(claim(), fence=8)))
+    together.write()
+
+
 STEPS = [ReceiptStep(UUID(int=7), ReceiptState.APPLIED), ReceiptStep(UUID(int=9), ReceiptState.STALE)]
 STATEMENTS: dict[str, Callable[[Unit], Any]] = {
     "take": take,
@@ -104,6 +125,7 @@ STATEMENTS: dict[str, Callable[[Unit], Any]] = {
     "put a check": lambda unit: unit.checks.put(Check("default", "order-500", None), NOW),
     "store and store again": store_twice,
     "reopen held": lambda unit: unit.receipts.reopen_held("default", "order-500"),
+    "together": write_together,
     "sequence": lambda unit: unit.log.sequence(),
 }
 
