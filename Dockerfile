@@ -2,11 +2,12 @@
 FROM python:3.13-slim-bookworm AS builder
 
 WORKDIR /build
-COPY requirements/service.txt requirements/service.txt
+COPY requirements/relays.txt requirements/relays.txt
+# relays.txt is service.txt with the clients of all brokers.
 # A virtual environment is all that the second stage takes over: no compiler, no cache, no pip of ours.
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes \
-       -r requirements/service.txt
+       -r requirements/relays.txt
 
 FROM python:3.13-slim-bookworm
 

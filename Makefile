@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	then echo $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format docs lock compile clean
+.PHONY: help run relays test check bench format docs lock compile clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -e 's/:.*## /	/' | sort | while IFS='	' read -r name text; do \
@@ -19,6 +19,8 @@ help: ## Show this list
 
 run: $(VENV)/.service ## Run the service on SQLite; without MIDTRANS_SERVER_KEY with a simulator and demo payments
 	@exec $(BIN)/python -m service run --try-out
+
+relays: $(VENV)/.relays ## Install what relays to NATS, Redis, RabbitMQ and Kafka need (docs/relays.md)
 
 test: $(VENV)/.dev ## Run the whole test suite
 	@$(BIN)/python -m pytest -n auto
@@ -68,6 +70,11 @@ clean: ## Remove the environment, caches and built files; data/ is kept
 $(VENV)/.service: requirements/service.txt $(VENV)/.made
 	@echo "Installing what the service needs into $(VENV) (once, about half a minute) ..."
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/service.txt
+	@touch $@
+
+$(VENV)/.relays: requirements/relays.txt $(VENV)/.service
+	@echo "Installing what relays to brokers need into $(VENV) ..."
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/relays.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.service

@@ -66,6 +66,14 @@ ALARMS: Mapping[str, str] = {
         "An event used up all attempts of a consumer: read the consumer's dead letters, mend it, then "
         "redrive or discard them."
     ),
+    "relay_refused": (
+        "A broker will not take an event, or the relay, as things are set up: the reason says what to mend. The "
+        "relay tries again by itself and skips nothing; all other relays go on."
+    ),
+    "relay_stuck": (
+        "A broker has been failing for a minute or more: see that it runs, can be reached and is not full. The relay "
+        "goes on by itself from where it is; nothing is lost meanwhile."
+    ),
     "store_broken": (
         "The database file failed a write or is damaged; the service answers 507 and ends: look at the disk and "
         "at the kernel's log, then start it again or restore the last backup."

@@ -35,6 +35,7 @@ from service.gateway import Gateway
 from service.housekeeping import Housekeeper
 from service.metrics import Metrics
 from service.oddities import OddityRings
+from service.relayer import Relayer
 from service.settings import Configuration
 from service.worker import Worker
 
@@ -100,6 +101,12 @@ class Service:
             threads=configuration.worker_threads,
             alarm=self.alarms.sound,
         )
+        self.relayer = Relayer(
+            store=self.store,
+            relays=configuration.relays,
+            metrics=self.metrics,
+            alarm=self.alarms.sound,
+        )
         self._housekeeper = Housekeeper(self.store, configuration.keep, on_cut=self._cut)
         self._oddities = OddityRings(self.store, on_keep=self._odd)
         self.new_operator_token: str | None = None
@@ -121,6 +128,7 @@ class Service:
         take_in_refused(self.store, self._merchants)
         self._name_the_missing()
         self.worker.start()
+        self.relayer.start()
         self._housekeeper.start()
         self._watch()
 
@@ -132,6 +140,7 @@ class Service:
         """End the questions under way as far as time allows, commit what waits, let go of the file."""
         left_s = self.configuration.shutdown_timeout_s if timeout_s is None else timeout_s
         self._housekeeper.stop(left_s / 10)
+        self.relayer.stop(left_s / 4)
         self.worker.stop(left_s * 0.4)
         self._oddities.close()
         self.store.close(left_s / 2)
@@ -178,6 +187,7 @@ class Service:
                 push=self.configuration.push,
                 breakers=self.worker.breakers,
                 streams=self.configuration.streams,
+                relays=self.configuration.relays,
                 more_paths=notification_paths,
                 version=__version__,
             )
@@ -186,11 +196,13 @@ class Service:
     def _parts(self) -> Mapping[str, str | None]:
         health = self.worker.health()
         problems = ", ".join(f"{name}: {problem}" for name, problem in health.problems.items())
-        return {"worker": problems or None}
+        relays = {"relays": self.relayer.problems()} if self.configuration.relays else {}
+        return {"worker": problems or None, **relays}
 
     def _watch(self) -> None:
         self.metrics.writer_waiting.set_function(lambda: self.store.waiting)
         self.metrics.worker_up.set_function(lambda: float(self.worker.health().ok))
+        gauges.watch_relays(self.metrics, self.store, self.configuration.relays)
         gauges.watch(
             self.metrics,
             self.store,

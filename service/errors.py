@@ -11,6 +11,10 @@ ServiceError
 │   ├── StoreOverloaded         retry: too much is waiting for the writer
 │   ├── StoreUnavailable        retry: nothing was stored (disk full, read-only, locked, shut down)
 │   └── StoreBroken             give up: the file cannot be trusted any more; the process exits
+├── BrokerError                 what publishing ran into; says how much of the batch the broker keeps
+│   ├── BrokerUnavailable       retry: down, slow, full, cut off in the middle
+│   └── BrokerRefused           repair: it will not take this as things are (login, set-up, no queue, too large)
+├── RelayLost                   give up: another process relays by now
 ├── ClaimLost                   give up: someone else holds the claim; the answer is thrown away
 │   └── PaymentMoved            retry: the payment changed while Midtrans was asked; it is asked anew
 ├── NotTogether                 retry: what is needed was not read beforehand; write the claim by itself
@@ -87,6 +91,31 @@ class StoreUnavailable(StoreError):
 
 class StoreBroken(StoreError):
     """A write or an fsync failed in a way after which the database file cannot be trusted."""
+
+
+class BrokerError(ServiceError):
+    """A broker did not confirm all of a batch; it keeps the first *confirmed* messages of it."""
+
+    def __init__(self, reason: str, *, confirmed: int = 0) -> None:
+        self.reason = reason
+        self.confirmed = confirmed
+        super().__init__(reason)
+
+
+class BrokerUnavailable(BrokerError):
+    """Trying again may help: the broker is down, slow or full, or the connection broke."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker will not take this until a person mends something; it is tried again all the same."""
+
+
+class RelayLost(ServiceError):
+    """Another process holds the relay by now, or its place belongs to another epoch."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"relay {name!r} is another process' by now")
 
 
 class ClaimLost(ServiceError):

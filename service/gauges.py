@@ -9,6 +9,8 @@ from typing import Final
 
 from service.db.gauges import Gauges, Standing
 from service.db.store import Store
+from service.db.unit import Unit
+from service.domain.relaying import RelayState
 from service.metrics import Metrics
 
 FRESH_S: Final = 1.0
@@ -77,6 +79,39 @@ def watch(
     metrics.watch(
         "disk_free_bytes", "Free space under the database.", lambda: shutil.disk_usage(database.parent).free
     )
+
+
+def watch_relays(metrics: Metrics, store: Store, relays: Iterable[str]) -> None:
+    """Have *metrics* read how far each of *relays* is."""
+    names = tuple(relays)
+    if not names:
+        return
+
+    def states(unit: Unit) -> dict[str, RelayState]:
+        return {state.name: state for state in unit.relays.all() if state.name in names}
+
+    def lag() -> Mapping[str, float]:
+        return store.read(
+            lambda unit: {name: unit.relays.ahead(state) for name, state in states(unit).items()}
+        )
+
+    def failing() -> Mapping[str, float]:
+        return store.read(
+            lambda unit: {name: _failing_s(unit, state) for name, state in states(unit).items()}
+        )
+
+    metrics.watch("relay_lag", "Events that a broker has not confirmed.", lag, label="relay")
+    metrics.watch(
+        "relay_failing_seconds",
+        "How long a relay has been failing; 0 when all is well.",
+        failing,
+        label="relay",
+    )
+
+
+def _failing_s(unit: Unit, state: RelayState) -> float:
+    since = state.failing_since
+    return 0.0 if since is None else max(0.0, (unit.now - since).total_seconds())
 
 
 def _size(path: Path) -> int:

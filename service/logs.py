@@ -36,6 +36,8 @@ QUIET = (
     "uvicorn.access",
 )
 """Loggers of libraries that say nothing below a warning: some show whole URLs or SQL with its values."""
+SILENT = ("nats", "aio_pika", "aiormq", "aiokafka")
+"""Clients of brokers: what fails in them is told once, by the relay, and they would repeat it time and again."""
 MOST_LINES = 10_000  # some MB
 GATHER_S = 0.02
 
@@ -255,8 +257,8 @@ def _route_libraries(level: int, chain: list[Processor], lines: "Lines | Backlog
     root.handlers = [_Bridge(chain, lines)]
     root.setLevel(level)
     logging.captureWarnings(capture=True)
-    for name in QUIET:
+    for name in (*QUIET, *SILENT):
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-        logger.setLevel(max(level, logging.WARNING))
+        logger.setLevel(max(level, logging.CRITICAL if name in SILENT else logging.WARNING))

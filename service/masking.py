@@ -49,6 +49,7 @@ _TOKEN = re.compile(
     r"|\bwhsec_[\w+/=-]+"
     r"|\b(?:basic|bearer)\s+[\w+/=.~-]{6,}"
     r"|\b[0-9a-f]{128}\b"  # SHA-512 in hexadecimal: a signature
+    r"|(?<=://)[^/\s@]{1,300}(?=@)"  # a login in a URL
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{1,190}"  # e-mail
     r"|(?<![\w-])(?:\+62|08)[\d -]{8,14}(?!\w)",  # Indonesian phone numbers
     re.IGNORECASE,

@@ -70,6 +70,17 @@ class Metrics:
         self.streams_stalled = self._counter(
             "streams_stalled", "Streams that were cut off because the client read nothing."
         )
+        # relaying
+        self.relay_published = self._counter(
+            "relay_published", "Events that a broker has confirmed, repeats counted.", "relay"
+        )
+        self.relay_failures = self._counter("relay_failures", "Failed tries to publish.", "relay")
+        self.relay_last_published = Gauge(
+            "midtrans_relay_last_published_seconds",
+            "When a broker last confirmed something to this process, in seconds since 1970.",
+            ("relay",),
+            registry=self.registry,
+        )
         # keeping
         self.pruned = self._counter("pruned", "Rows cut because they were old enough, by table.", "table")
         # what a person must look at

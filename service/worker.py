@@ -1,11 +1,8 @@
 """The threads that confirm: one dispatcher claims what is due, several workers ask. None of them dies silently."""
 
-import os
 import queue
-import socket
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -23,6 +20,7 @@ from service.domain.pace import Asked, Pace, Pause
 from service.domain.records import Claim, MerchantState
 from service.errors import StoreError
 from service.flow.confirm import OWN_FAULT, Answered, Confirmer, Finished
+from service.owner import is_dead, new_owner
 
 log = structlog.get_logger()
 
@@ -74,7 +72,7 @@ class Worker:
         self._threads_wanted = threads
         self._alarm = alarm
         self._monotonic = monotonic
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._owner = new_owner()
         self._paces: dict[str, Pace] = {}
         self._lock = threading.Lock()  # of the paces: dispatcher and workers both note what happens
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -356,9 +354,8 @@ class Worker:
             self._hurry(merchant)
 
     def _begin(self, unit: Unit) -> dict[str, MerchantState]:
-        host, _, _ = self._owner.partition(":")
         for owner in unit.claims.owners():
-            if _is_dead(owner, host):
+            if is_dead(owner, seen_from=self._owner):
                 unit.claims.free(owner)
         return {name: self._state_of(unit, merchant) for name, merchant in self._merchants.items()}
 
@@ -368,23 +365,6 @@ class Worker:
         if known is None or known.access_fingerprint != merchant.access_fingerprint:
             return MerchantState(merchant.name, merchant.access_fingerprint)
         return known
-
-
-def _is_dead(owner: str, host: str) -> bool:
-    """Say whether *owner* was a process of this machine that is gone; a lease's end covers all others."""
-    owner_host, _, rest = owner.partition(":")
-    pid = int(rest.partition(":")[0])
-    if owner_host != host:
-        return False
-    if pid == os.getpid():  # an earlier process with our number: containers give the same one again
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _log_failure(future: Future[None]) -> None:

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
 sys.path.insert(0, str(ROOT))
 
-from service.settings import consumer_tables, tables  # noqa: E402 (found by the line above)
+from service.settings import consumer_tables, relays, tables  # noqa: E402 (found by the line above)
 
 HEAD = """# Settings
 
@@ -46,10 +46,15 @@ types = ["midtrans.payment.*"]
 [consumers.shipping.push]        # docs/push.md; without it the events are leased
 url = "https://shop.example.com/events"
 secrets_file = "shipping.secrets"         # one whsec_… a line
+
+[relays.nats]                    # see relays.md
+kind = "nats"
+url = "nats://127.0.0.1:4222"    # or url_file = "nats.url"
 ```
 
 A merchant is one Midtrans account in one environment: sandbox and production are two merchants. The merchant `default`
-both here and by `MIDTRANS_SERVER_KEY` refuses to start. Merchant and consumer names match `[a-z0-9][a-z0-9_-]{0,62}`; a
+both here and by `MIDTRANS_SERVER_KEY` refuses to start. Names of merchants, consumers and relays match
+`[a-z0-9][a-z0-9_-]{0,62}`; a
 merchant's name is part of every event id: never change it.
 
 Rotating a key: put the new key first and keep the old one in `server_keys` (both are asked with and verify) until
@@ -89,6 +94,25 @@ def table(name: str, model: type[tables.Table]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def relay_tables() -> str:
+    """Return the description of ``[relays.NAME]``: what all kinds have, and what each has."""
+    common = relays.RelayTable.model_fields
+    text = table("relays.NAME", relays.RelayTable).replace(
+        "|---|---|---|---|\n",
+        "|---|---|---|---|\n| `kind` | needed | The kind of broker. | " + ", ".join(relays.KINDS) + " |\n",
+        1,
+    )
+    for kind, model in relays.KINDS.items():
+        file = "\n`url_file` names a file that holds the URL, instead.\n" if model.url_example else ""
+        own = {key: field for key, field in model.model_fields.items() if key not in common}
+        text += (
+            f'\n#### `kind = "{kind}"`\n{file}\n| key | default | what it is | wanted |\n|---|---|---|---|\n'
+        )
+        for key, field in own.items():
+            text += f"| `{key}` | {_default(field)} | {field.description} | {_wanted(field)} |\n"
+    return text
+
+
 def _default(field: Any) -> str:
     if field.is_required():
         return "needed"
@@ -116,6 +140,7 @@ def page() -> str:
             variables("MIDTRANS_", tables.MidtransVariables),
             TOML,
             *(table(name, model) for name, model in NAMES),
+            relay_tables(),
         )
     )
 

@@ -17,6 +17,7 @@ from service.api import (
     orders,
     payments,
     receipts,
+    relays,
     schemas,
     stream,
 )
@@ -77,7 +78,7 @@ def create_api(context: ApiContext) -> FastAPI:
 
 
 def _include(app: FastAPI) -> None:
-    for part in (leases, consumers, stream, events, payments, orders, receipts, merchants):
+    for part in (leases, consumers, stream, events, payments, orders, receipts, merchants, relays):
         app.include_router(part.router, dependencies=[BEARER])
     app.include_router(consumers.for_operators, dependencies=[BEARER])
     app.include_router(health.router)

@@ -14,6 +14,7 @@ from service.domain.limits import StreamLimits
 from service.domain.merchant import Merchant
 from service.domain.push import PushSettings
 from service.domain.reconcile import CheckTimes
+from service.domain.relaying import RelaySpec
 from service.metrics import Metrics
 
 
@@ -35,7 +36,7 @@ class ApiContext:
     with each other part of this process, by name; None is healthy. *merchants* are the configured ones, *check_times*
     plan the questions about what was never heard of. *streams* says what open streams may cost, *push* where events
     may be pushed to. *breakers* says by merchant whether questions to Midtrans pass; a merchant that this process
-    does not ask about is not in it.
+    does not ask about is not in it. *relays* are the configured ones.
     *more_paths* are OpenAPI path items of endpoints that FastAPI does not know.
     """
 
@@ -49,6 +50,7 @@ class ApiContext:
     push: PushSettings = field(default_factory=PushSettings)
     streams: StreamLimits = field(default_factory=StreamLimits)
     breakers: Callable[[], Mapping[str, str]] = dict
+    relays: Mapping[str, RelaySpec] = field(default_factory=dict)
     more_paths: Callable[[], Mapping[str, Any]] = dict
     version: str = "0"
     dice: Callable[[], float] = random.random

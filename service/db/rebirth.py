@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, func, insert, literal, select, update
 
-from service.db.tables import checks, claims, consumers, deliveries, events, log, payments, receipts
+from service.db.tables import checks, claims, consumers, deliveries, events, log, payments, receipts, relays
 from service.domain.records import ReceiptState
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Rebirth:
         """Begin a new epoch, and have asked again what may have changed since the copy was made.
 
         Numbers go on from the log's end, so cursors stay what they are. What lies beyond the end speaks of events
-        that are no more: such a cursor steps back to the end, or new events would be skipped; such deliveries go.
+        that are no more: such a cursor, or a relay's place, steps back to the end, or new events would be skipped;
+        such deliveries go.
         Each planned question is due now, and one about each payment that changed within *ask_again*, which may
         have been refunded meanwhile. Nobody holds a claim any more.
         """
@@ -46,6 +47,7 @@ class Rebirth:
         self._connection.execute(update(consumers).where(consumers.c.cursor > last).values(cursor=last))
         self._connection.execute(delete(deliveries).where(deliveries.c.position > last))
         self._free_claims()
+        self._free_relays(epoch, last)
         return Reborn(epoch, last, self._ask(ask_again))
 
     def _free_claims(self) -> None:
@@ -56,6 +58,22 @@ class Rebirth:
             .values(due_at=self._unit.now, fence=None)
         )
         self._connection.execute(delete(claims))
+
+    def _free_relays(self, epoch: str, last: int) -> None:
+        """Have each relay go on from where the copy says, with nobody's hold on it; repeats bear the same ids."""
+        rows = self._connection.execute(select(relays.c.name, relays.c.position, relays.c.fence)).all()
+        for row in rows:
+            self._connection.execute(
+                update(relays)
+                .where(relays.c.name == row.name)
+                .values(
+                    epoch=epoch,
+                    position=min(row.position, last),
+                    fence=row.fence + 1,
+                    owner=None,
+                    leased_until=None,
+                )
+            )
 
     def _ask(self, ask_again: timedelta) -> int:
         """Plan the questions; return how many are due now."""

@@ -345,3 +345,25 @@ merchant_states = Table(
     Column("pause_reason", Text),
     Column("updated_at", UtcTime, nullable=False),
 )
+
+relays = Table(
+    "relays",  # one row a relay to a broker: where it is, and who relays
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("types", Text, nullable=False),  # JSON arrays of patterns: what the lag counts
+    Column("merchants", Text, nullable=False),
+    Column("epoch", Text, nullable=False),  # of the log that the position belongs to
+    Column(
+        "position", BigInteger, nullable=False
+    ),  # the last one that the broker keeps, or that is not wanted
+    Column("paused", Boolean, nullable=False, default=False),
+    Column("owner", Text),  # the process that relays
+    Column("fence", BigInteger, nullable=False),  # grows with each owner
+    Column("leased_until", UtcTime),
+    Column("error", Text),  # why it does not go on …
+    Column("failing_since", UtcTime),  # … and since when
+    Column("last_published_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)

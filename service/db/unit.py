@@ -17,6 +17,7 @@ from service.db.merchants import MerchantStates
 from service.db.oddities import Oddities
 from service.db.payments import Payments
 from service.db.receipts import Receipts
+from service.db.relays import Relays
 from service.db.together import Together
 from service.db.tokens import Tokens
 from service.db.topic import Topic
@@ -64,6 +65,11 @@ class Unit:
     def deliveries(self) -> Deliveries:
         """What is outstanding for a consumer."""
         return Deliveries(self)
+
+    @cached_property
+    def relays(self) -> Relays:
+        """Where each relay to a broker is, and who relays."""
+        return Relays(self)
 
     @cached_property
     def events(self) -> Events:

@@ -4,6 +4,7 @@
 settings ─► keys ─► clock       each asks Midtrans one harmless question a key, and reads its clock
          ├► database, disk      opened beside the running service
          ├► token, work         what an operator has to look at
+         ├► relays              does each broker let us in
          └► service, url        is it reachable, from here and through everything in front of it
 ```
 """

@@ -9,6 +9,7 @@ from service.db.engine import database_file
 from service.doctor.finding import Finding, failed, ok, warning
 from service.doctor.midtrans import check_merchant
 from service.doctor.reach import check_here, check_public
+from service.doctor.relays import check_relays
 from service.doctor.storage import check_database, check_disk, check_operator_token
 from service.domain.merchant import DEFAULT_MERCHANT
 from service.errors import SettingsInvalid, StoreError
@@ -28,6 +29,7 @@ def examine(
         configuration.data_dir / OPERATOR_FILE, configured=configuration.operator_token is not None
     )
     yield from _work(configuration, clock)
+    yield from check_relays(configuration.relays)
     yield check_here(service_url)
     if public_url is not None:
         yield check_public(public_url, path=_path(configuration))

@@ -15,12 +15,14 @@ from service.domain.limits import Limits, StreamLimits
 from service.domain.merchant import DEFAULT_MERCHANT, NAME_PATTERN, Merchant
 from service.domain.push import PushSettings
 from service.domain.records import ConsumerSpec
+from service.domain.relaying import RelaySpec
 from service.domain.retention import Keep
 from service.domain.targets import check_url
 from service.errors import RequestInvalid
 from service.settings import sources
 from service.settings.consumer_tables import ConsumerPushTable, ConsumerTable, PushTable
 from service.settings.problems import Problems, shape
+from service.settings.relays import relays as relays_of
 from service.settings.tables import (
     ConfirmingTable,
     LimitsTable,
@@ -35,7 +37,17 @@ from service.settings.tables import (
 
 T = TypeVar("T", bound=Table)
 
-TABLES = ("merchants", "limits", "receiving", "confirming", "retention", "streams", "push", "consumers")
+TABLES = (
+    "merchants",
+    "limits",
+    "receiving",
+    "confirming",
+    "retention",
+    "streams",
+    "push",
+    "consumers",
+    "relays",
+)
 """The tables of the TOML file."""
 MERCHANT_SECRETS = ("server_keys", "verification_keys")
 """What may also come from a file, in a merchant's table."""
@@ -59,6 +71,7 @@ class Configuration:
     merchants: tuple[Merchant, ...] = ()
     consumers: Mapping[str, ConsumerSpec] = field(default_factory=dict)
     push: PushSettings = field(default_factory=PushSettings)
+    relays: Mapping[str, RelaySpec] = field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = 8000
     worker_threads: int = 8
@@ -95,6 +108,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
     folder = config.parent if config else Path()
     push = _push(tables, folder, problems)
     consumers = _consumers(tables, push, folder, problems)
+    relays = relays_of(tables.get("relays", {}), config, problems)
     limits = _single(LimitsTable, "limits", tables, problems)
     receiving = _single(ReceivingTable, "receiving", tables, problems)
     confirming = _single(ConfirmingTable, "confirming", tables, problems)
@@ -108,6 +122,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
         merchants=tuple(merchants),
         consumers=consumers,
         push=push,
+        relays=relays,
         host=service.host,
         port=service.port,
         worker_threads=service.worker_threads,

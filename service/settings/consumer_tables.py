@@ -31,6 +31,10 @@ def _merchants(value: list[str]) -> list[str]:
     return value
 
 
+Types = Annotated[list[str], AfterValidator(_types)]
+Merchants = Annotated[list[str], AfterValidator(_merchants)]
+
+
 def _networks(value: list[str]) -> list[str]:
     for part in value:
         try:
@@ -110,12 +114,8 @@ class ConsumerPushTable(FileTable):
 class ConsumerTable(FileTable):
     """``[consumers.NAME]``: a consumer that is made when the service starts."""
 
-    types: Annotated[list[str], AfterValidator(_types)] = setting(
-        ["midtrans.*"], about="Patterns of event types.", wanted="a list", min_length=1
-    )
-    merchants: Annotated[list[str], AfterValidator(_merchants)] = setting(
-        ["*"], about="Patterns of merchant names.", wanted="a list", min_length=1
-    )
+    types: Types = setting(["midtrans.*"], about="Patterns of event types.", wanted="a list", min_length=1)
+    merchants: Merchants = setting(["*"], about="Patterns of merchant names.", wanted="a list", min_length=1)
     start: Literal["now", "beginning"] = setting(
         "now", about="Where it begins to read; counts when it is made.", wanted="now or beginning"
     )

@@ -94,3 +94,15 @@ def with_secret_files(
         elif (lines := secret_lines(f"{where}.{name}_file", folder / file_name, problems)) is not None:
             table[name] = lines
     return table
+
+
+def with_secret_file(
+    where: str, table: dict[str, Any], name: str, folder: Path, problems: Problems
+) -> dict[str, Any]:
+    """Return *table* with the secret *name* from the one line of the file of ``NAME_file``, if it is set."""
+    found = with_secret_files(where, table, (name,), folder, problems)
+    if f"{name}_file" in table and isinstance(lines := found.get(name), list):
+        if len(lines) == 1:
+            return {**found, name: lines[0].strip()}
+        problems.add(f"{where}.{name}_file", f"names a file of {len(lines)} lines; wanted: one")
+    return found

@@ -129,7 +129,9 @@ class ServiceVariables(Table):
         wanted="at least 20 characters without white space",
     )
     config: Path | None = setting(
-        None, about="The TOML file with merchants, limits and consumers.", wanted="the path of a TOML file"
+        None,
+        about="The TOML file with merchants, limits, consumers and relays.",
+        wanted="the path of a TOML file",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", about="How much is logged.", wanted="debug, info, warning or error"

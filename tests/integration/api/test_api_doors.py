@@ -55,6 +55,11 @@ ROUTES: list[tuple[str, str, Any, set[Role]]] = [
     ("POST", "/v1/receipts/retry", {"ids": [RECEIPT]}, {O}),
     ("GET", "/v1/merchants", None, {O}),
     ("GET", "/v1/merchants/default/oddities", None, {O}),
+    ("GET", "/v1/relays", None, {O}),
+    ("GET", "/v1/relays/shipping", None, {O}),
+    ("POST", "/v1/relays/shipping/pause", {}, {O}),
+    ("POST", "/v1/relays/shipping/resume", {}, {O}),
+    ("POST", "/v1/relays/shipping/seek", {"to": "now"}, {O}),
     ("GET", "/metrics", None, {O}),
 ]
 EXPECTATION = "/v1/expectations/default"

@@ -117,7 +117,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     text = refusal(
         with_file(
             tmp_path,
-            '[limits]\nrate_per_s = "fast"\n[merchants.Shop]\n[relays.nats]\n',
+            '[limits]\nrate_per_s = "fast"\n[merchants.Shop]\n[relays.nats]\n[brokers.nats]\n',
             SERVICE_PORT="abc",
             SERVICE_WORKER_THREADS="-1",
             MIDTRANS_SERVER_KEY="a key",
@@ -129,10 +129,11 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "MIDTRANS_SERVER_KEY",
         "limits.rate_per_s",
         "[merchants.Shop]",
-        "[relays]",
+        "[brokers]",
+        "relays.nats.kind",
     ):
         assert name in text
-    assert text.startswith("6 settings are wrong")
+    assert text.startswith("7 settings are wrong")
 
 
 @pytest.mark.parametrize(

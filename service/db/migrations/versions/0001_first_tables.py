@@ -297,6 +297,25 @@ def upgrade() -> None:
     op.create_index("ix_receipts_order_id_merchant", "receipts", ["order_id", "merchant", "id"])
 
     op.create_table(
+        "relays",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("types", sa.Text(), nullable=False),
+        sa.Column("merchants", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("leased_until", UtcTime(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("failing_since", UtcTime(), nullable=True),
+        sa.Column("last_published_at", UtcTime(), nullable=True),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("updated_at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_relays"),
+    )
+    op.create_table(
         "tokens",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
@@ -326,6 +345,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("transitions")
     op.drop_table("tokens")
+    op.drop_table("relays")
     op.drop_table("receipts")
     op.drop_table("payments")
     op.drop_table("oddities")

@@ -1,0 +1,203 @@
+"""What every broker promises, whatever happens to it: one list for all of them, the one in memory included."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.brokers import BROKERS, UnderTest
+from support.process import ROOT
+from support.relaying import Log, check_kept, relaying, until
+
+from service.domain import relaying as domain
+from service.domain.relaying import RelaySpec
+from service.flow import relay as flow
+from service.flow.relay_edges import Broker
+from service.relays import base
+from service.relays.memory import MemoryBroker, MemoryRelay
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _in_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("nats", "redis", "kafka"):
+        monkeypatch.setattr(f"service.relays.{module}.CONFIRM_S", 1.5)
+    for module in ("nats", "redis", "rabbitmq", "kafka"):
+        monkeypatch.setattr(f"service.relays.{module}.OPEN_S", 3.0)
+    monkeypatch.setattr(base, "CONFIRM_S", 1.5)
+    monkeypatch.setattr(domain, "LONGEST_WAIT_S", 0.5)
+    monkeypatch.setattr(flow, "BEAT_S", 0.5)
+    monkeypatch.setattr(flow, "LOOK_S", 0.2)
+
+
+@pytest.fixture(params=list(BROKERS))
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UnderTest]:
+    under_test = BROKERS[request.param](tmp_path / "broker")
+    try:
+        yield under_test
+    finally:
+        under_test.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    made = Log(tmp_path)
+    yield made
+    made.store.close()
+
+
+def is_done(log: Log, name: str = "out") -> bool:
+    return bool(log.messages) and log.position(name) >= log.messages[-1].position
+
+
+def finish(log: Log, broker: UnderTest) -> None:
+    """Wait until all is relayed, and look at the place and the broker again and again on the way."""
+    deadline = time.monotonic() + 60
+    while True:
+        position = log.position("out")  # first: what the place says is kept by then
+        check_kept(log.messages, broker.kept(), up_to=position)
+        if is_done(log):
+            break
+        assert time.monotonic() < deadline, log.state("out")
+        time.sleep(0.05)
+    check_kept(log.messages, broker.kept())
+
+
+def test_events_come_once_each_as_they_are_stored_in_order(broker: UnderTest, log: Log) -> None:
+    log.append_many(700, payments=90)
+    with relaying(log, {"out": broker.spec()}, broker.connect):
+        finish(log, broker)
+        log.append("payment-1", "new-1", "payment-1")  # heard of, not looked for
+        finish(log, broker)
+    assert len(broker.kept()) == len(log.messages)
+    assert log.state("out").owner is None  # free for the next process
+
+
+def test_a_relay_that_begins_now_leaves_out_what_was_before(broker: UnderTest, log: Log) -> None:
+    old = log.append_many(5, payments=5)
+    with relaying(log, {"out": broker.spec(start="now")}, broker.connect):
+        until(lambda: log.position("out") == old[-1].position)
+        new = log.append("payment-1")
+        until(lambda: log.position("out") == new[-1].position)
+    assert [kept.id for kept in broker.kept()] == [new[0].id]
+
+
+def test_what_is_not_wanted_is_passed_over_and_the_place_moves(broker: UnderTest, log: Log) -> None:
+    wanted = {"types": ("midtrans.payment.s*",), "merchants": ("shop-a",)}
+    log.append_many(30, payments=3)
+    with relaying(log, {"out": broker.spec(**wanted)}, broker.connect):
+        until(lambda: is_done(log))
+        log.append("shop-a/p1", type_="midtrans.payment.denied")
+        (mine,) = log.append("shop-a/p1")
+        log.append("shop-b/p2")
+        until(lambda: is_done(log))
+    assert [kept.id for kept in broker.kept()] == [mine.id]
+    assert log.lag("out") == 0
+
+
+def test_what_comes_while_it_is_down_is_published_when_it_is_up(broker: UnderTest, log: Log) -> None:
+    log.append_many(20, payments=4)
+    with relaying(log, {"out": broker.spec()}, broker.connect) as relayer:
+        finish(log, broker)
+        broker.down()
+        log.append_many(40, payments=4)
+        until(lambda: log.state("out").error, about=lambda: log.state("out"))
+        assert relayer.problems() is not None
+        assert log.lag("out") == 40
+        broker.up()
+        finish(log, broker)
+        until(lambda: log.state("out").error is None)
+        until(lambda: relayer.problems() is None)
+    assert log.state("out").failing_since is None
+
+
+def test_a_batch_that_is_cut_off_in_the_middle_is_whole_in_the_end(broker: UnderTest, log: Log) -> None:
+    with relaying(log, {"out": broker.spec()}, broker.connect):
+        for _ in range(3):
+            batch = log.append_many(120, payments=7)
+            broker.cut_in_a_batch(batch)
+            finish(log, broker)
+
+
+def test_a_broker_that_stands_still_gets_everything_when_it_goes_on(broker: UnderTest, log: Log) -> None:
+    log.append_many(20, payments=5)
+    with relaying(log, {"out": broker.spec()}, broker.connect):
+        finish(log, broker)
+        broker.stall()
+        log.append_many(60, payments=5)
+        until(lambda: log.state("out").error, about=lambda: log.state("out"))
+        broker.go_on()
+        finish(log, broker)
+
+
+def test_a_slow_broker_gets_everything(broker: UnderTest, log: Log) -> None:
+    broker.slow(80)
+    log.append_many(300, payments=40)
+    with relaying(log, {"out": broker.spec()}, broker.connect):
+        until(lambda: log.position("out") > log.messages[40].position, within_s=60)
+        broker.slow(None)
+        finish(log, broker)
+
+
+def test_one_that_is_down_holds_back_no_other(broker: UnderTest, log: Log) -> None:
+    other = MemoryBroker()
+    broker.down()
+
+    def connect(name: str, spec: RelaySpec) -> Broker:
+        return MemoryRelay(other) if name == "other" else broker.connect(name, spec)
+
+    log.append_many(50, payments=5)
+    with relaying(log, {"out": broker.spec(), "other": broker.spec()}, connect):
+        until(lambda: is_done(log, "other"))
+        assert log.position("out") == 0
+        until(lambda: log.state("out").error)
+    assert len(other.kept) == 50
+    broker.up()
+
+
+def test_killed_between_the_broker_and_the_place_it_is_published_again(
+    broker: UnderTest, log: Log, tmp_path: Path
+) -> None:
+    if not broker.outlives:
+        pytest.skip("this broker dies with the process that publishes")
+    log.append_many(40, payments=4)
+    log.store.close()
+    script = ROOT / "tests" / "support" / "relay_process.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script), log.url, broker.kind, exchange_of(broker)],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin", "RELAY_URL": url_of(broker)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert any(line == "published\n" for line in process.stdout)
+    process.kill()
+    process.communicate()
+    before = broker.kept()
+    again = Log(tmp_path)
+    again.messages = log.messages
+    assert again.position("out") == 0
+    assert len(before) == 40
+    try:
+        with relaying(again, {"out": broker.spec()}, broker.connect):
+            finish(again, broker)
+    finally:
+        again.store.close()
+    kept = broker.kept()
+    if broker.kind == "nats":
+        assert len(kept) == 40  # told by their ids
+    else:
+        assert [one.id for one in kept].count(log.messages[0].id) == 2
+
+
+def url_of(broker: UnderTest) -> str:
+    options = broker.options()
+    return str(getattr(options, "url", None) or options.bootstrap_servers)
+
+
+def exchange_of(broker: UnderTest) -> str:
+    return str(getattr(broker.options(), "exchange", ""))
