@@ -195,13 +195,14 @@ def _required_text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if type(value) is not str:
         _refuse_type(body, name, "text")
-    return _usable(value, name)
+    # What nearly every field is, without a call more: printable, so neither NUL nor a lone surrogate.
+    return value if 0 < len(value) <= MAX_TEXT and value.isprintable() else _usable(value, name)
 
 
 def _optional_text(body: Mapping[str, Any], name: str, *, strict: bool = False) -> str | None:
     value = body.get(name)
     if type(value) is str and value:
-        return _usable(value, name)
+        return value if len(value) <= MAX_TEXT and value.isprintable() else _usable(value, name)
     if strict and value is not None and value != "":
         _refuse_type(body, name, "text")
     return None

@@ -183,11 +183,14 @@ class NotificationEndpoint:
     def count(self, arrival: Arrival | None, answer: Answer, seconds: float) -> None:
         """Count an answer that took *seconds*; raises nothing."""
         key = (arrival.merchant if arrival else UNKNOWN_MERCHANT, answer.happened)
-        with suppress(Exception):  # a number is never worth an answer
-            if key not in self._counters:
-                self._counters[key] = self._metrics.notifications.labels(*key)
-            self._counters[key].inc()
+        try:
+            counter = self._counters.get(key)
+            if counter is None:
+                counter = self._counters[key] = self._metrics.notifications.labels(*key)
+            counter.inc()
             self._metrics.receive_seconds.observe(seconds)
+        except Exception:  # noqa: BLE001, S110  (a number is never worth an answer)
+            pass
 
 
 def is_ours(path: str) -> bool:

@@ -30,6 +30,7 @@ UNKNOWN_MERCHANT: Final = "unknown"
 """What oddities and metrics call every merchant that is not set up: what strangers write costs no memory."""
 KIND_UNKNOWN: Final = "kind_unknown"
 """Why a verified body of no known kind is parked."""
+_NAMES: Final = {kind: kind.value for kind in NotificationKind}
 _URL_OF: Final[Mapping[NotificationKind, str]] = {
     NotificationKind.PAY_ACCOUNT: "the pay account notification URL",
     NotificationKind.SUBSCRIPTION: "the recurring notification URL",
@@ -111,10 +112,7 @@ def _judge(
     if match is None:
         return Refused(Happened.SIGNATURE, "", kind, notification.order_id)
     index, form = match
-    receipt_id = new_id()
-    return _receipt(
-        arrival, kind, notification, signed=(keys.fingerprints[index], form), receipt_id=receipt_id
-    )
+    return _receipt(arrival, kind, notification, signed=(keys.fingerprints[index], form), receipt_id=new_id())
 
 
 def _receipt(
@@ -125,21 +123,22 @@ def _receipt(
     signed: tuple[str, str],
     receipt_id: UUID,
 ) -> NewReceipt:
+    merchant, raw, _, received_at, source_address, path, headers = arrival
     payment = notification if isinstance(notification, PaymentNotification) else None
     return NewReceipt(
         id=receipt_id,
-        merchant=arrival.merchant,
-        kind=kind.value,
-        digest=hashlib.sha256(arrival.raw).digest(),
-        raw=arrival.raw,
+        merchant=merchant,
+        kind=_NAMES[kind],
+        digest=hashlib.sha256(raw).digest(),
+        raw=raw,
         order_id=notification.order_id,
         transaction_id=payment.transaction_id if payment else None,
         transaction_status=payment.transaction_status if payment else None,
         payment_type=payment.payment_type if payment else None,
-        received_at=arrival.received_at,
-        source_address=arrival.source_address,
-        path=arrival.path,
-        headers=arrival.headers,
+        received_at=received_at,
+        source_address=source_address,
+        path=path,
+        headers=headers,
         key_fingerprint=signed[0],
         amount_form=signed[1],
         state=ReceiptState.WAITING if payment else ReceiptState.PARKED,

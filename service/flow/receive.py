@@ -212,8 +212,10 @@ class Receiver:
 
 def _say(method: Callable[..., object], event: str, **fields: object) -> None:
     """Log; a log that cannot be written (a full disk, a closed pipe) changes no answer."""
-    with suppress(Exception):
+    try:  # noqa: SIM105  (costs nothing, and ``suppress`` half a microsecond)
         method(event, **fields)
+    except Exception:  # noqa: BLE001, S110
+        pass
 
 
 class LineLimit:
