@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, select, text
 
+from service.db.quick import Quick
 from service.db.tables import acks
 from service.db.types import UtcTime
 from service.domain.delivery import Lease
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
 MEMORY = timedelta(minutes=75)
 """How long an ack is remembered; an hour is promised."""
 
-_KNOWN = select(acks.c.batch, acks.c.numbers).where(
+_KNOWN = select(acks.c.batch, acks.c.positions).where(
     acks.c.consumer == bindparam("consumer"), acks.c.batch.in_(bindparam("batches", expanding=True))
 )
 
-# "[1, 2]" and "[3]" make "[1, 2,3]" without reading the row first. As text: SQLAlchemy would compile its own
-# form of it anew each time.
-_REMEMBER = text(
-    "INSERT INTO acks (batch, consumer, numbers, acked_at) VALUES (:batch, :consumer, :numbers, :acked_at)"
-    " ON CONFLICT (batch) DO UPDATE SET acked_at = excluded.acked_at,"
-    " numbers = rtrim(acks.numbers, ']') || ',' || ltrim(excluded.numbers, '[')"
-).bindparams(bindparam("acked_at", type_=UtcTime))
+# "[1, 2]" and "[3]" make "[1, 2,3]" without reading the row first.
+_REMEMBER = Quick(
+    text(
+        "INSERT INTO acks (batch, consumer, positions, acked_at)"
+        " VALUES (:batch, :consumer, :positions, :acked_at)"
+        " ON CONFLICT (batch) DO UPDATE SET acked_at = excluded.acked_at,"
+        " positions = rtrim(acks.positions, ']') || ',' || ltrim(excluded.positions, '[')"
+    ).bindparams(bindparam("acked_at", type_=UtcTime))
+)
 
 
 class Acks:
@@ -41,24 +44,24 @@ class Acks:
         """Keep that *leases* were acked."""
         now = self._unit.now
         rows = [
-            {"batch": batch, "consumer": consumer, "numbers": json.dumps(numbers), "acked_at": now}
-            for batch, numbers in _by_batch(leases).items()
+            {"batch": batch, "consumer": consumer, "positions": json.dumps(positions), "acked_at": now}
+            for batch, positions in by_batch(leases).items()
         ]
         if rows:
-            self._connection.execute(_REMEMBER, rows)
+            _REMEMBER.many(self._connection, rows)
 
     def known(self, consumer: str, leases: Iterable[Lease]) -> set[Lease]:
         """Return those of *leases* that were acked within the memory."""
-        asked = _by_batch(leases)
+        asked = by_batch(leases)
         if not asked:
             return set()
         rows = self._connection.execute(_KNOWN, {"consumer": consumer, "batches": list(asked)})
-        acked = {row.batch: set(json.loads(row.numbers)) for row in rows}
+        acked = {row.batch: set(json.loads(row.positions)) for row in rows}
         return {
-            Lease(batch, number)
-            for batch, numbers in asked.items()
-            for number in numbers
-            if number in acked.get(batch, ())
+            Lease(batch, position)
+            for batch, positions in asked.items()
+            for position in positions
+            if position in acked.get(batch, ())
         }
 
     def forget(self, rows: int = 500) -> int:
@@ -68,8 +71,9 @@ class Acks:
         return self._connection.execute(delete(acks).where(acks.c.batch.in_(oldest))).rowcount
 
 
-def _by_batch(leases: Iterable[Lease]) -> dict[str, list[int]]:
-    numbers: dict[str, list[int]] = {}
+def by_batch(leases: Iterable[Lease]) -> dict[str, list[int]]:
+    """Return the positions that *leases* name, by lease call."""
+    positions: dict[str, list[int]] = {}
     for lease in leases:
-        numbers.setdefault(lease.batch, []).append(lease.number)
-    return numbers
+        positions.setdefault(lease.batch, []).append(lease.position)
+    return positions

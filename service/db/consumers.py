@@ -1,13 +1,14 @@
 """Consumers: named readers of the log, each with a cursor."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
+from service.db.quick import Quick
 from service.db.tables import consumers
 from service.domain.delivery import Consumer
 from service.domain.push import Streak
@@ -17,9 +18,33 @@ from service.errors import NotFound
 if TYPE_CHECKING:
     from service.db.unit import Unit
 
-_BY_NAME = select(consumers).where(consumers.c.name == bindparam("name"))
-_LOCKED = _BY_NAME.with_for_update()
-_MOVE = update(consumers).where(consumers.c.name == bindparam("which")).values(cursor=bindparam("position"))
+_COLUMNS = (
+    consumers.c.types,
+    consumers.c.merchants,
+    consumers.c.push,
+    consumers.c.start,
+    consumers.c.lease_seconds,
+    consumers.c.max_attempts,
+    consumers.c.on_dead,
+    consumers.c.name,
+    consumers.c.paused,
+    consumers.c.cursor,
+    consumers.c.created_at,
+    consumers.c.updated_at,
+    consumers.c.pause_reason,
+    consumers.c.failures,
+    consumers.c.failing_since,
+    consumers.c.last_failure,
+)
+_SPEC = 7
+"""So many of the columns make the spec."""
+_ALL = select(*_COLUMNS).order_by(consumers.c.name)
+_ONE = select(*_COLUMNS).where(consumers.c.name == bindparam("name"))
+_BY_NAME = Quick(_ONE)
+_LOCKED = Quick(_ONE.with_for_update())
+_MOVE = Quick(
+    update(consumers).where(consumers.c.name == bindparam("which")).values(cursor=bindparam("position"))
+)
 
 
 class Consumers:
@@ -31,31 +56,29 @@ class Consumers:
 
     def get(self, name: str) -> Consumer:
         """Return the consumer; raise NotFound."""
-        return self._one(self._connection.execute(_BY_NAME, {"name": name}).first(), name)
+        return self._one(_BY_NAME, name)
 
     def lock(self, name: str) -> Consumer:
         """Return the consumer, nobody else's until the transaction ends; raise NotFound."""
-        return self._one(self._connection.execute(_LOCKED, {"name": name}).first(), name)
+        return self._one(_LOCKED, name)
 
     def find(self, name: str) -> Consumer | None:
         """Return the consumer, nobody else's until the transaction ends, or None."""
-        row = self._connection.execute(_LOCKED, {"name": name}).first()
-        return None if row is None else _consumer(row)
+        rows = _LOCKED.rows(self._connection, {"name": name})
+        return _consumer(rows[0]) if rows else None
 
     def all(self) -> list[Consumer]:
         """Return every consumer, by name."""
-        return [
-            _consumer(row) for row in self._connection.execute(select(consumers).order_by(consumers.c.name))
-        ]
+        return [_consumer(row) for row in self._connection.execute(_ALL)]
 
     def pushed(self) -> list[Consumer]:
         """Return every consumer whose events are pushed, by name."""
-        query = select(consumers).where(consumers.c.push.is_not(None)).order_by(consumers.c.name)
+        query = _ALL.where(consumers.c.push.is_not(None))
         return [_consumer(row) for row in self._connection.execute(query)]
 
     def named(self, names: tuple[str, ...]) -> list[Consumer]:
         """Return those among *names* that there are."""
-        query = select(consumers).where(consumers.c.name.in_(names)).order_by(consumers.c.name)
+        query = _ALL.where(consumers.c.name.in_(names))
         return [_consumer(row) for row in self._connection.execute(query)]
 
     def add(self, name: str, spec: ConsumerSpec, *, cursor: int) -> None:
@@ -72,7 +95,7 @@ class Consumers:
 
     def move(self, name: str, cursor: int) -> None:
         """Set the last position that the consumer has passed."""
-        self._connection.execute(_MOVE, {"which": name, "position": cursor})
+        _MOVE.run(self._connection, {"which": name, "position": cursor})
 
     def pause(self, name: str, *, paused: bool, reason: str | None = None) -> None:
         """Stop or go on lending to the consumer; *reason* is why this service does it by itself."""
@@ -105,26 +128,17 @@ class Consumers:
             "updated_at": self._unit.now,
         }
 
-    def _one(self, row: Row[Any] | None, name: str) -> Consumer:
-        if row is None:
+    def _one(self, statement: Quick, name: str) -> Consumer:
+        rows = statement.rows(self._connection, {"name": name})
+        if not rows:
             raise NotFound("consumer", name)
-        return _consumer(row)
+        return _consumer(rows[0])
 
 
-def _consumer(row: Row[Any]) -> Consumer:
-    spec = _spec(
-        row.types, row.merchants, row.push, row.start, row.lease_seconds, row.max_attempts, row.on_dead
-    )
-    return Consumer(
-        row.name,
-        spec,
-        row.paused,
-        row.cursor,
-        row.created_at,
-        row.updated_at,
-        row.pause_reason,
-        Streak(row.failures, row.failing_since, row.last_failure),
-    )
+def _consumer(row: Sequence[Any]) -> Consumer:
+    name, paused, cursor, created_at, updated_at, pause_reason, *streak = row[_SPEC:]
+    spec = _spec(*row[:_SPEC])
+    return Consumer(name, spec, paused, cursor, created_at, updated_at, pause_reason, Streak(*streak))
 
 
 @lru_cache(maxsize=256)

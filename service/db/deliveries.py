@@ -1,24 +1,26 @@
 """Deliveries: the rows of what is outstanding, one statement for each kind of thing and call."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, and_, delete, func, select
 
 from service.db import delivery_statements as sql
-from service.db.acks import Acks
+from service.db.acks import Acks, by_batch
+from service.db.quick import padded
 from service.db.tables import SET_ASIDE, deliveries, events
 from service.db.topic import Topic
 from service.domain.delivery import (
     Change,
     Consumer,
     DeadLetter,
-    DeliveryState,
     Due,
     Lease,
     Outstanding,
+    PaymentKey,
     Scanned,
+    Standing,
     next_in_order,
 )
 from service.domain.delivery import DeliveryState as State
@@ -35,12 +37,16 @@ class Deliveries:
         self._connection = unit.connection
         self.acks = Acks(unit)
 
+    def standing(self, consumer: str) -> Standing:
+        """Return where the consumer stands."""
+        head, due_at, held, first = sql.STANDING.rows(self._connection, {"consumer": consumer})[0]
+        return Standing(head, due_at, held, anything=first is not None)
+
     def due(self, consumer: Consumer, *, rows: int) -> list[Due]:
         """Return deliveries whose time has come, the longest due first."""
         facts = {"consumer": consumer.name, "now": self._unit.now, "rows": rows}
         return [
             Due(
-                row.id,
                 row.position,
                 (row.merchant, row.transaction_id),
                 row.attempt,
@@ -51,19 +57,29 @@ class Deliveries:
             for row in self._connection.execute(sql.due(consumer.holds), facts)
         ]
 
-    def scan(self, consumer: Consumer, *, after: int, until: int, rows: int) -> list[Scanned]:
-        """Return the first events behind *after*, up to *until*, that the consumer wants."""
-        statement = sql.scan(consumer.holds, consumer.spec.types, consumer.spec.merchants)
-        facts = {"consumer": consumer.name, "after": after, "until": until, "rows": rows}
+    def scan(
+        self, consumer: Consumer, *, after: int, until: int, rows: int, free: bool = False
+    ) -> list[Scanned]:
+        """Return the first events behind *after*, up to *until*, that the consumer wants.
+
+        *free*: nothing is outstanding, so nothing needs to be looked for.
+        """
+        spec = consumer.spec
+        facts = {"after": after, "until": until, "rows": rows}
+        if free:
+            found = sql.scan_free(spec.types, spec.merchants).rows(self._connection, facts)
+        else:
+            statement = sql.scan(consumer.holds, spec.types, spec.merchants)
+            found = statement.rows(self._connection, {**facts, "consumer": consumer.name})
         return [
             Scanned(
-                row.position,
-                (row.merchant, row.transaction_id),
-                row.blocked,
-                None if row.there is None else State(row.there),
-                row.body,
+                position,
+                (merchant, transaction_id),
+                bool(blocked),
+                None if there is None else State(there),
+                body,
             )
-            for row in self._connection.execute(statement, facts)
+            for position, merchant, transaction_id, body, blocked, there in found
         ]
 
     def add(
@@ -79,75 +95,87 @@ class Deliveries:
                 "position": event.position,
                 "merchant": event.payment[0],
                 "transaction_id": event.payment[1],
-                "state": State.HELD if lease is None else State.LEASED,
+                "state": (State.HELD if lease is None else State.LEASED).value,
                 "batch": lease and lease.batch,
-                "number": lease and lease.number,
                 "attempt": 0 if lease is None else 1,
                 "leased_until": leased_until,
                 "due_at": due_at,
+                "reason": None,
                 "updated_at": now,
             }
             for event, lease, leased_until, due_at in events
         ]
         if rows:
-            self._connection.execute(sql.ADD, rows)
+            sql.ADD.many(self._connection, rows)
 
-    def lend_again(self, rows: Iterable[tuple[int, Lease, int, datetime, datetime]]) -> None:
-        """Lend rows anew: (id, lease, attempt, leased until, due at)."""
+    def lend_again(self, consumer: str, rows: Iterable[tuple[Lease, int, datetime, datetime]]) -> None:
+        """Lend rows anew: (lease, attempt, leased until, due at)."""
         changes = [
             {
-                "row_id": row_id,
+                "of": consumer,
+                "at": lease.position,
                 "new_batch": lease.batch,
-                "new_number": lease.number,
                 "new_attempt": attempt,
                 "new_until": leased_until,
                 "new_due_at": due_at,
-                "at": self._unit.now,
+                "now": self._unit.now,
             }
-            for row_id, lease, attempt, leased_until, due_at in rows
+            for lease, attempt, leased_until, due_at in rows
         ]
         if changes:
             self._connection.execute(sql.LEND_AGAIN, changes)
 
     def by_lease(self, consumer: str, leases: Iterable[Lease]) -> list[Outstanding]:
         """Return the rows that carry one of *leases* still, whatever their state and time."""
-        numbers: dict[str, list[int]] = {}
-        for lease in leases:
-            numbers.setdefault(lease.batch, []).append(lease.number)
         return [
-            _outstanding(row, followed=row.followed)
-            for batch, wanted_ in numbers.items()
+            _outstanding(row)
+            for batch, positions in by_batch(leases).items()
             for row in self._connection.execute(
-                sql.BY_LEASE, {"consumer": consumer, "batch": batch, "numbers": wanted_}
+                sql.BY_LEASE, {"consumer": consumer, "batch": batch, "positions": positions}
             )
         ]
 
-    def remove(self, ids: Collection[int]) -> None:
+    def take(self, consumer: str, leases: Iterable[Lease]) -> dict[Lease, PaymentKey]:
+        """Remove the rows that carry one of *leases* still; return these leases, each with its payment."""
+        taken: dict[Lease, PaymentKey] = {}
+        for batch, positions in by_batch(leases).items():
+            listed = padded(positions)
+            facts = {"consumer": consumer, "batch": batch}
+            facts |= {f"position_{index}": position for index, position in enumerate(listed)}
+            for position, *payment in sql.take(len(listed)).rows(self._connection, facts):
+                taken[Lease(batch, position)] = (payment[0], payment[1])
+        return taken
+
+    def remove(self, consumer: str, positions: Collection[int]) -> None:
         """Take rows away for good."""
-        if ids:
-            self._connection.execute(sql.REMOVE, {"ids": list(ids)})
+        if positions:
+            self._connection.execute(sql.REMOVE, {"consumer": consumer, "positions": list(positions)})
 
-    def release(self, ids: Collection[int], *, holds: bool, gone: Collection[int] = ()) -> list[int]:
-        """Let the next held event go of each payment that one of the rows *ids* belongs to; return their ids.
-
-        *gone* are rows about to be removed: they hold nothing any more.
-        """
-        if not ids:
-            return []
-        payments: dict[tuple[str, str], list[Outstanding]] = {}
-        for row in self._connection.execute(sql.SIBLINGS, {"ids": list(ids)}):
-            if row.id not in gone:
-                payments.setdefault((row.merchant, row.transaction_id), []).append(_sibling(row))
-        turns = (next_in_order(rows, holds=holds) for rows in payments.values())
-        freed = [turn.id for turn in turns if turn is not None]
+    def release(self, consumer: str, payments: Iterable[PaymentKey], *, holds: bool) -> bool:
+        """Let the next held event of each of *payments* go; say whether there was one."""
+        rows: dict[PaymentKey, list[Outstanding]] = {}
+        for row in self._of_payments(consumer, payments):
+            rows.setdefault(row.payment, []).append(row)
+        turns = (next_in_order(of_one, holds=holds) for of_one in rows.values())
+        freed = [turn.position for turn in turns if turn is not None]
         if freed:
-            self._connection.execute(sql.FREE, {"ids": freed, "at": self._unit.now})
-        return freed
+            facts = {"of": consumer, "positions": freed, "now": self._unit.now}
+            self._connection.execute(sql.FREE, facts)
+        return bool(freed)
 
-    def change(self, changes: Sequence[Change]) -> None:
+    def _of_payments(self, consumer: str, payments: Iterable[PaymentKey]) -> Iterator[Outstanding]:
+        of_merchant: dict[str, set[str]] = {}
+        for merchant, transaction_id in payments:
+            of_merchant.setdefault(merchant, set()).add(transaction_id)
+        for merchant, transaction_ids in of_merchant.items():  # no index would serve a list of pairs
+            facts = {"consumer": consumer, "merchant": merchant, "transaction_ids": list(transaction_ids)}
+            for row in self._connection.execute(sql.OF_PAYMENTS, facts):
+                yield Outstanding(row.position, (merchant, row.transaction_id), State(row.state))
+
+    def change(self, consumer: str, changes: Sequence[Change]) -> None:
         """Write what becomes of rows."""
         if changes:
-            self._connection.execute(sql.CHANGE, [self._changed(change) for change in changes])
+            self._connection.execute(sql.CHANGE, [self._changed(consumer, change) for change in changes])
 
     def wake(self) -> None:
         """Have those who wait for something to lease look again after the commit."""
@@ -188,21 +216,22 @@ class Deliveries:
 
         Held ones go first, the highest of them before the others: whatever remains is not held by what went.
         """
-        found: list[Row[Any]] = []
+        found: list[int] = []
         for state in (State.HELD, State.DISCARDED, *([State.DEAD] if dead_too else [])):
             facts = {"consumer": consumer, "state": state, "rows": rows - len(found)}
-            found += self._connection.execute(sql.ASIDE, facts)
-        found += self._connection.execute(sql.ON_ITS_WAY, {"consumer": consumer, "rows": rows - len(found)})
-        self.remove([row.id for row in found])
-        return len(found), min((row.position for row in found), default=None)
+            found += self._connection.execute(sql.ASIDE, facts).scalars()
+        facts = {"consumer": consumer, "rows": rows - len(found)}
+        found += self._connection.execute(sql.ON_ITS_WAY, facts).scalars()
+        self.remove(consumer, found)
+        return len(found), min(found, default=None)
 
     def forget_leases(self, consumer: str, *, rows: int) -> int:
         """Let *rows* leases at most end a delivery no more; return how many: the log is to be read anew."""
         facts = {"consumer": consumer, "rows": rows}
-        ids = list(self._connection.execute(sql.WITH_LEASE, facts).scalars())
-        if ids:
-            self._connection.execute(sql.FORGET_LEASES, {"ids": ids})
-        return len(ids)
+        positions = list(self._connection.execute(sql.WITH_LEASE, facts).scalars())
+        if positions:
+            self._connection.execute(sql.FORGET_LEASES, {"of": consumer, "positions": positions})
+        return len(positions)
 
     def next_due_at(self, consumer: str) -> datetime | None:
         """Return when the next delivery may be lent (again)."""
@@ -248,29 +277,24 @@ class Deliveries:
         )
         return [DeadLetter(*row) for row in self._connection.execute(query)]
 
-    def _changed(self, change: Change) -> dict[str, Any]:
-        lease = change.lease
+    def _changed(self, consumer: str, change: Change) -> dict[str, Any]:
         return {
-            "row_id": change.id,
+            "of": consumer,
+            "at": change.position,
             "new_state": change.state,
             "new_due_at": change.due_at,
             "new_until": change.leased_until,
-            "new_batch": lease and lease.batch,
-            "new_number": lease and lease.number,
+            "new_batch": change.lease and change.lease.batch,
             "new_reason": change.reason,
             "new_attempt": change.attempt,
-            "at": self._unit.now,
+            "now": self._unit.now,
         }
 
 
-def _sibling(row: Row[Any]) -> Outstanding:
-    return Outstanding(row.id, row.position, (row.merchant, row.transaction_id), DeliveryState(row.state))
-
-
-def _outstanding(row: Row[Any], *, followed: bool = False) -> Outstanding:
+def _outstanding(row: Row[Any]) -> Outstanding:
     key = (row.merchant, row.transaction_id)
-    return Outstanding(row.id, row.position, key, State(row.state), row.attempt, _lease(row), followed)
+    return Outstanding(row.position, key, State(row.state), row.attempt, _lease(row))
 
 
 def _lease(row: Row[Any]) -> Lease | None:
-    return None if row.batch is None or row.number is None else Lease(row.batch, row.number)
+    return None if row.batch is None else Lease(row.batch, row.position)

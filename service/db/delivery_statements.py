@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Integer,
     Select,
@@ -14,26 +15,28 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    false,
     func,
     insert,
+    literal_column,
+    null,
     select,
     update,
 )
 
 from service.db.filters import wanted
-from service.db.tables import SET_ASIDE, deliveries, events
+from service.db.quick import PADDED, Quick
+from service.db.tables import LATE, SET_ASIDE, deliveries, events, log
 from service.domain.delivery import DeliveryState as State
 
 _other = deliveries.alias("other")
 COLUMNS = (
-    deliveries.c.id,
     deliveries.c.position,
     deliveries.c.merchant,
     deliveries.c.transaction_id,
     deliveries.c.state,
     deliveries.c.attempt,
     deliveries.c.batch,
-    deliveries.c.number,
 )
 
 
@@ -63,7 +66,7 @@ def due(holds: bool) -> Select[Any]:  # noqa: FBT001 (a cache's key)
 
 
 @lru_cache(maxsize=256)
-def scan(holds: bool, types: tuple[str, ...], merchants: tuple[str, ...]) -> Select[Any]:  # noqa: FBT001
+def scan(holds: bool, types: tuple[str, ...], merchants: tuple[str, ...]) -> Quick:  # noqa: FBT001
     """Return what selects the events behind a cursor that are wanted, with what holds them back."""
     earlier = exists().where(
         _other.c.consumer == bindparam("consumer"),
@@ -75,15 +78,18 @@ def scan(holds: bool, types: tuple[str, ...], merchants: tuple[str, ...]) -> Sel
     there = select(_other.c.state).where(
         _other.c.consumer == bindparam("consumer"), _other.c.position == events.c.position
     )
+    return Quick(_log(types, merchants).add_columns(earlier.label("blocked"), there.scalar_subquery()))
+
+
+@lru_cache(maxsize=256)
+def scan_free(types: tuple[str, ...], merchants: tuple[str, ...]) -> Quick:
+    """Return what `scan` would select where nothing is outstanding."""
+    return Quick(_log(types, merchants).add_columns(false(), null()))
+
+
+def _log(types: tuple[str, ...], merchants: tuple[str, ...]) -> Select[Any]:
     return (
-        select(
-            events.c.position,
-            events.c.merchant,
-            events.c.transaction_id,
-            events.c.body,
-            earlier.label("blocked"),
-            there.scalar_subquery().label("there"),
-        )
+        select(events.c.position, events.c.merchant, events.c.transaction_id, events.c.body)
         .where(
             events.c.position > bindparam("after"),
             events.c.position <= bindparam("until"),
@@ -94,107 +100,85 @@ def scan(holds: bool, types: tuple[str, ...], merchants: tuple[str, ...]) -> Sel
     )
 
 
+_OURS = deliveries.c.consumer == bindparam("consumer")
+_LISTED = deliveries.c.position.in_(bindparam("positions", expanding=True))
 ASIDE = (
-    select(deliveries.c.id, deliveries.c.position)
-    .where(
-        deliveries.c.consumer == bindparam("consumer"),
-        deliveries.c.state == bindparam("state"),
-        SET_ASIDE,
-    )
+    select(deliveries.c.position)
+    .where(_OURS, deliveries.c.state == bindparam("state"), SET_ASIDE)
     .order_by(deliveries.c.position.desc())
     .limit(bindparam("rows"))
 )
 ON_ITS_WAY = (
-    select(deliveries.c.id, deliveries.c.position)
-    .where(deliveries.c.consumer == bindparam("consumer"), deliveries.c.due_at.is_not(None))
+    select(deliveries.c.position)
+    .where(_OURS, deliveries.c.due_at.is_not(None))
     .order_by(deliveries.c.due_at.desc())
     .limit(bindparam("rows"))
 )
-WITH_LEASE = (
-    select(deliveries.c.id)
-    .where(deliveries.c.consumer == bindparam("consumer"), deliveries.c.batch.is_not(None))
-    .limit(bindparam("rows"))
-)
-FORGET_LEASES = (
-    update(deliveries)
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-    .values(batch=None, number=None)
-)
+WITH_LEASE = select(deliveries.c.position).where(_OURS, LATE).limit(bindparam("rows"))
+FORGET_LEASES = update(deliveries).where(deliveries.c.consumer == bindparam("of"), _LISTED).values(batch=None)
 FIRST_OPEN = (
     # + 0: by the index on positions a database would pass over every dead one before the first.
-    select(func.min(deliveries.c.position + 0)).where(
-        deliveries.c.consumer == bindparam("consumer"), deliveries.c.due_at.is_not(None)
-    ),
-    select(func.min(deliveries.c.position)).where(
-        deliveries.c.consumer == bindparam("consumer"),
-        deliveries.c.state == State.HELD,
-        SET_ASIDE,
-    ),
+    select(func.min(deliveries.c.position + 0)).where(_OURS, deliveries.c.due_at.is_not(None)),
+    select(func.min(deliveries.c.position)).where(_OURS, deliveries.c.state == State.HELD, SET_ASIDE),
 )
-_FOLLOWED = exists().where(
-    _other.c.consumer == deliveries.c.consumer,
-    _other.c.merchant == deliveries.c.merchant,
-    _other.c.transaction_id == deliveries.c.transaction_id,
-    _other.c.state == State.HELD,
+BY_LEASE = select(*COLUMNS).where(_OURS, deliveries.c.batch == bindparam("batch"), _LISTED)
+OF_PAYMENTS = select(
+    deliveries.c.position, deliveries.c.merchant, deliveries.c.transaction_id, deliveries.c.state
+).where(
+    _OURS,
+    deliveries.c.merchant == bindparam("merchant"),
+    deliveries.c.transaction_id.in_(bindparam("transaction_ids", expanding=True)),
 )
-BY_LEASE = select(*COLUMNS, _FOLLOWED.label("followed")).where(
-    deliveries.c.consumer == bindparam("consumer"),
-    deliveries.c.batch == bindparam("batch"),
-    deliveries.c.number.in_(bindparam("numbers", expanding=True)),
-)
-SIBLINGS = (
+NEXT_DUE = select(func.min(deliveries.c.due_at)).where(_OURS, deliveries.c.due_at.is_not(None))
+_HELD = exists().where(_OURS, deliveries.c.state == literal_column("'held'"), SET_ASIDE)
+STANDING = Quick(
     select(
-        _other.c.id,
-        _other.c.position,
-        _other.c.merchant,
-        _other.c.transaction_id,
-        _other.c.state,
+        select(log.c.last_position).scalar_subquery(),
+        NEXT_DUE.scalar_subquery(),
+        _HELD,
+        select(func.min(deliveries.c.position)).where(_OURS).scalar_subquery(),
     )
-    .join(
-        deliveries,
-        and_(
-            _other.c.consumer == deliveries.c.consumer,
-            _other.c.merchant == deliveries.c.merchant,
-            _other.c.transaction_id == deliveries.c.transaction_id,
-        ),
-    )
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-    .distinct()
 )
-ADD = insert(deliveries)
+ADD = Quick(insert(deliveries))
 LEND_AGAIN = (
     update(deliveries)
-    .where(deliveries.c.id == bindparam("row_id"))
+    .where(deliveries.c.consumer == bindparam("of"), deliveries.c.position == bindparam("at"))
     .values(
         state=State.LEASED,
         batch=bindparam("new_batch"),
-        number=bindparam("new_number"),
         attempt=bindparam("new_attempt"),
         leased_until=bindparam("new_until"),
         due_at=bindparam("new_due_at"),
-        updated_at=bindparam("at"),
+        updated_at=bindparam("now"),
     )
 )
-REMOVE = delete(deliveries).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+REMOVE = delete(deliveries).where(_OURS, _LISTED)
 CHANGE = (
     update(deliveries)
-    .where(deliveries.c.id == bindparam("row_id"))
+    .where(deliveries.c.consumer == bindparam("of"), deliveries.c.position == bindparam("at"))
     .values(
         state=bindparam("new_state"),
         due_at=bindparam("new_due_at"),
         leased_until=bindparam("new_until"),
         batch=bindparam("new_batch"),
-        number=bindparam("new_number"),
         reason=bindparam("new_reason"),
         attempt=func.coalesce(bindparam("new_attempt", type_=Integer), deliveries.c.attempt),
-        updated_at=bindparam("at"),
+        updated_at=bindparam("now"),
     )
 )
 FREE = (
     update(deliveries)
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-    .values(state=State.WAITING, due_at=bindparam("at"), updated_at=bindparam("at"))
+    .where(deliveries.c.consumer == bindparam("of"), _LISTED)
+    .values(state=State.WAITING, due_at=bindparam("now"), updated_at=bindparam("now"))
 )
-NEXT_DUE = select(func.min(deliveries.c.due_at)).where(
-    deliveries.c.consumer == bindparam("consumer"), deliveries.c.due_at.is_not(None)
-)
+
+
+@lru_cache(maxsize=len(PADDED))
+def take(size: int) -> Quick:
+    """Return what removes *size* deliveries at most, ``position_0`` and on, that one lease call lent."""
+    positions = [bindparam(f"position_{number}", type_=BigInteger) for number in range(size)]
+    return Quick(
+        delete(deliveries)
+        .where(_OURS, deliveries.c.batch == bindparam("batch"), deliveries.c.position.in_(positions))
+        .returning(deliveries.c.position, deliveries.c.merchant, deliveries.c.transaction_id)
+    )

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     bindparam,
     literal_column,
 )
@@ -249,21 +250,17 @@ consumers = Table(
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("id", Number, primary_key=True, autoincrement=True),
-    Column("consumer", Text, nullable=False),
-    Column("position", BigInteger, nullable=False),
+    Column("consumer", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("merchant", Text, nullable=False),
     Column("transaction_id", Text, nullable=False),
     Column("state", Text, nullable=False),  # leased, waiting, held, dead: outstanding ones only
-    Column("batch", Text),  # the lease call that lent it …
-    Column("number", Integer),  # … and its number in that call: together the lease
+    Column("batch", Text),  # the lease call that lent it: together with the position, the lease
     Column("attempt", Integer, nullable=False, default=0),
     Column("leased_until", UtcTime),
     Column("due_at", UtcTime),  # when it may be lent (again); null while held or dead
     Column("reason", Text),
     Column("updated_at", UtcTime, nullable=False),
-    UniqueConstraint("consumer", "position"),
-    sqlite_autoincrement=True,
 )
 SET_ASIDE = deliveries.c.state.in_([literal_column(f"'{state}'") for state in ("dead", "discarded", "held")])
 """Of these only an operator, or an earlier event's end, makes something again; the condition of their index."""
@@ -275,7 +272,6 @@ Index(
     deliveries.c.transaction_id,
     deliveries.c.position,
 )
-Index("ix_deliveries_consumer_batch", deliveries.c.consumer, deliveries.c.batch)  # by lease
 Index(
     "ix_deliveries_aside",  # dead, held and discarded ones; lending and acking never touch it
     deliveries.c.consumer,
@@ -284,13 +280,22 @@ Index(
     sqlite_where=SET_ASIDE,
     postgresql_where=SET_ASIDE,
 )
+LATE = and_(deliveries.c.state == literal_column("'dead'"), deliveries.c.batch.is_not(None))
+"""Dead, and may still be acked by whom it was lent to last; the condition of their index."""
+Index(
+    "ix_deliveries_late",  # those that a seek takes this from
+    deliveries.c.consumer,
+    deliveries.c.position,
+    sqlite_where=LATE,
+    postgresql_where=LATE,
+)
 
 acks = Table(
     "acks",  # leases acked of late, so that a repeated ack is told so for an hour and more
     metadata,
     Column("batch", Text, primary_key=True),
     Column("consumer", Text, nullable=False),
-    Column("numbers", Text, nullable=False),  # JSON array
+    Column("positions", Text, nullable=False),  # JSON array
     Column("acked_at", UtcTime, nullable=False, index=True),
 )
 

@@ -24,7 +24,7 @@ from service.errors import RequestInvalid
 FIRST_WAIT_S: Final = 5.0
 LONGEST_WAIT_S: Final = 3600.0
 JITTER_SHARE: Final = 0.1
-_LEASE: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{1,6})")
+_LEASE: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{1,18})")
 
 PaymentKey = tuple[str, str]
 """(merchant, transaction_id)"""
@@ -45,13 +45,13 @@ LIVE: Final = (DeliveryState.LEASED, DeliveryState.WAITING)
 
 
 class Lease(NamedTuple):
-    """What names one lending: the lease call (*batch*, 32 hex digits) and the event's number in it."""
+    """What names one lending: the lease call (*batch*, 32 hex digits) and the event's position."""
 
     batch: str
-    number: int
+    position: int
 
     def __str__(self) -> str:
-        return f"{self.batch}.{self.number}"
+        return f"{self.batch}.{self.position}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,20 @@ class Consumer:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a consumer stands: the log's last position, and what it has outstanding."""
+
+    head: int
+    next_due_at: datetime | None
+    held: bool
+    anything: bool
+    """Something is outstanding, in whatever state."""
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A delivery whose time has come; *blocked*: an earlier one of its payment is outstanding after all."""
 
-    id: int
     position: int
     payment: PaymentKey
     attempt: int
@@ -103,21 +113,18 @@ class Scanned:
 class Outstanding:
     """A delivery's row without the event."""
 
-    id: int
     position: int
     payment: PaymentKey
     state: DeliveryState
     attempt: int = 0
     lease: Lease | None = None
-    followed: bool = False
-    """A later event of the payment is held."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What becomes of a delivery's row; what it does not name (None) is cleared, *attempt* None leaves it."""
 
-    id: int
+    position: int
     state: DeliveryState
     due_at: datetime | None = None
     leased_until: datetime | None = None

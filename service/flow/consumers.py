@@ -67,7 +67,7 @@ def free_followers(unit: Unit, name: str, *, after: int) -> int | None:
     if consumer.holds:
         return None
     dead = unit.deliveries.dead(name, positions=None, after=after, rows=CUT)
-    if unit.deliveries.release([row.id for row in dead], holds=False):
+    if unit.deliveries.release(name, {row.payment for row in dead}, holds=False):
         unit.deliveries.wake()
     return dead[-1].position if len(dead) == CUT else None
 
@@ -109,16 +109,17 @@ def redrive(unit: Unit, name: str, positions: Collection[int] | None) -> int:
     """
     consumer = unit.consumers.lock(name)
     rows = unit.deliveries.dead(name, positions=positions, after=0, rows=CUT)
-    ahead = [row.id for row in rows if row.position > consumer.cursor]
+    ahead = [row.position for row in rows if row.position > consumer.cursor]
     unit.deliveries.change(
+        name,
         [
-            Change(row.id, DeliveryState.HELD, lease=row.lease, attempt=0)
+            Change(row.position, DeliveryState.HELD, lease=row.lease, attempt=0)
             for row in rows
             if row.position <= consumer.cursor
-        ]
+        ],
     )
-    unit.deliveries.release([row.id for row in rows], holds=consumer.holds, gone=ahead)
-    unit.deliveries.remove(ahead)
+    unit.deliveries.remove(name, ahead)
+    unit.deliveries.release(name, {row.payment for row in rows}, holds=consumer.holds)
     unit.deliveries.wake()
     return len(rows)
 
@@ -127,11 +128,11 @@ def discard(unit: Unit, name: str, positions: Collection[int] | None) -> int:
     """Give dead deliveries (None: all) up and let the next event of their payments go; return how many."""
     consumer = unit.consumers.lock(name)
     rows = unit.deliveries.dead(name, positions=positions, after=0, rows=CUT)
-    ahead = [row for row in rows if row.position > consumer.cursor]
-    passed = [row.id for row in rows if row.position <= consumer.cursor]
-    unit.deliveries.release([row.id for row in rows], holds=consumer.holds, gone=[row.id for row in rows])
-    unit.deliveries.change([Change(row.id, DeliveryState.DISCARDED) for row in ahead])
-    unit.deliveries.remove(passed)
+    ahead = [row.position for row in rows if row.position > consumer.cursor]
+    passed = [row.position for row in rows if row.position <= consumer.cursor]
+    unit.deliveries.change(name, [Change(position, DeliveryState.DISCARDED) for position in ahead])
+    unit.deliveries.remove(name, passed)
+    unit.deliveries.release(name, {row.payment for row in rows}, holds=consumer.holds)
     unit.deliveries.wake()
     return len(rows)
 

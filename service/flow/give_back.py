@@ -1,6 +1,6 @@
 """How deliveries go back: a lease that ends without an ack is lent again after a wait, or the event is dead."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,11 +64,11 @@ def refuse(unit: Unit, consumer: Consumer, refusals: Sequence[Refusal], *, dice:
         refusal = by_lease[row.lease]
         if refusal.counts and is_spent(row.attempt, consumer.spec):
             died.append(Died(row.position, row.payment, row.attempt, refusal.reason))
-            changes.append(Change(row.id, DeliveryState.DEAD, reason=refusal.reason))
+            changes.append(Change(row.position, DeliveryState.DEAD, reason=refusal.reason))
         else:
             changes.append(_again(row, refusal, now=unit.now, jitter=dice()))
-    unit.deliveries.change(changes)
-    unit.deliveries.release([row.id for row in rows], holds=consumer.holds)
+    unit.deliveries.change(consumer.name, changes)
+    unit.deliveries.release(consumer.name, {row.payment for row in rows}, holds=consumer.holds)
     return Nacked(*split(leases, {row.lease for row in rows}), tuple(died))
 
 
@@ -79,7 +79,7 @@ def leased(unit: Unit, name: str, leases: Sequence[Lease]) -> list[Outstanding]:
 
 
 def split(
-    leases: Sequence[Lease], found: set[Lease | None] | set[Lease]
+    leases: Sequence[Lease], found: Container[Lease | None] | Container[Lease]
 ) -> tuple[tuple[Lease, ...], tuple[Lease, ...]]:
     """Return which of *leases* were found, and which were not."""
     return (
@@ -91,7 +91,7 @@ def split(
 def _again(row: Outstanding, refusal: Refusal, *, now: datetime, jitter: float) -> Change:
     wait = max(back_off(row.attempt, jitter), refusal.wait) if refusal.delay is None else refusal.delay
     return Change(
-        row.id,
+        row.position,
         DeliveryState.WAITING,
         due_at=now + wait,
         reason=refusal.reason,

@@ -5,7 +5,7 @@ written. A unit lends at most ``MOST_AT_ONCE`` events and looks at ``WINDOW`` po
 soon free again; `Lent.more` says that there may be more to find.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,9 +17,9 @@ from service.domain.delivery import (
     DeliveryState,
     Due,
     Lease,
-    Outstanding,
     PaymentKey,
     Scanned,
+    Standing,
     back_off,
     place,
     sort_due,
@@ -28,7 +28,7 @@ from service.errors import Conflict
 from service.flow.give_back import Dice, Died, Nacked, Refusal, leased, refuse, split
 from service.flow.lease_edges import Unit
 
-MOST_AT_ONCE: Final = 50
+MOST_AT_ONCE: Final = 100
 WINDOW: Final = 1000
 ROUNDS: Final = 3
 SPARE_ROWS: Final = 4
@@ -88,10 +88,17 @@ def lend(
     """
     consumer = unit.consumers.lock(name)
     _refuse_pushed(consumer)
-    acked = _ack(unit, consumer, acks) if acks else Acked()
-    seconds = lease_seconds or consumer.spec.lease_seconds
-    lent = lend_to(unit, consumer, limit=limit, lease_seconds=seconds, batch=batch, dice=dice)
-    return replace(lent, acked=acked)
+    acked, standing = _ack(unit, consumer, acks) if acks else (Acked(), None)
+    lent = lend_to(
+        unit,
+        consumer,
+        limit=limit,
+        lease_seconds=lease_seconds or consumer.spec.lease_seconds,
+        batch=batch,
+        dice=dice,
+        standing=standing,
+    )
+    return replace(lent, acked=acked) if acks else lent
 
 
 def lend_to(
@@ -103,15 +110,18 @@ def lend_to(
     batch: str,
     dice: Dice,
     fresh_first: bool = False,
+    standing: Standing | None = None,
 ) -> Lent:
     """Lend up to *limit* events to *consumer*, which the caller has locked, under the name *batch*.
 
     First what is due again, then what the cursor comes to; *fresh_first* turns that around. A paused consumer
-    gets nothing.
+    gets nothing. *standing* is where it stands, for a caller who knows.
     """
     if consumer.paused:
         return Lent()
-    lending = _Lending(unit, consumer, batch, unit.now + timedelta(seconds=lease_seconds), dice)
+    standing = standing or unit.deliveries.standing(consumer.name)
+    until = unit.now + timedelta(seconds=lease_seconds)
+    lending = _Lending(unit, consumer, standing, batch=batch, leased_until=until, dice=dice)
     steps = (lending.lend_due, lending.lend_fresh)
     for step in reversed(steps) if fresh_first else steps:
         step(limit - len(lending.deliveries))
@@ -120,7 +130,7 @@ def lend_to(
         tuple(lending.deliveries),
         tuple(lending.died),
         lending.more,
-        unit.deliveries.next_due_at(consumer.name) if idle else None,
+        unit.deliveries.next_due_at(consumer.name) if idle and standing.anything else None,
     )
 
 
@@ -142,10 +152,18 @@ class _Lending:
     """One lease call at work."""
 
     def __init__(
-        self, unit: Unit, consumer: Consumer, batch: str, leased_until: datetime, dice: Dice
+        self,
+        unit: Unit,
+        consumer: Consumer,
+        standing: Standing,
+        *,
+        batch: str,
+        leased_until: datetime,
+        dice: Dice,
     ) -> None:
         self._unit = unit
         self._consumer = consumer
+        self._standing = standing
         self._batch = batch
         self._until = leased_until
         self._dice = dice
@@ -154,27 +172,28 @@ class _Lending:
         self.more = False
 
     def lend_due(self, limit: int) -> None:
-        if not limit:
+        due_at = self._standing.next_due_at
+        if not limit or due_at is None or due_at > self._unit.now:
             return
         due = self._unit.deliveries.due(self._consumer, rows=limit)
-        if not due:
-            return
         self.more = self.more or len(due) == limit
         triage = sort_due(due, self._consumer.spec)
         self._set_aside(triage.dead, triage.blocked)
         self._unit.deliveries.lend_again(
+            self._consumer.name,
             (
-                row.id,
-                self._lend(row.position, row.attempt + 1, row.body),
-                row.attempt + 1,
-                self._until,
-                self._due_at(row.attempt + 1),
-            )
-            for row in triage.again
+                (
+                    self._lend(row.position, row.attempt + 1, row.body),
+                    row.attempt + 1,
+                    self._until,
+                    self._due_at(row.attempt + 1),
+                )
+                for row in triage.again
+            ),
         )
 
     def lend_fresh(self, room: int) -> None:
-        head = self._unit.log.last_position()
+        head, free = self._standing.head, not self._standing.anything
         cursor = self._consumer.cursor
         until = min(cursor + WINDOW, head)
         taken: set[PaymentKey] = set()
@@ -185,7 +204,9 @@ class _Lending:
         for _ in range(ROUNDS):
             if room <= len(lend) or cursor >= until:
                 break
-            scanned = self._unit.deliveries.scan(self._consumer, after=cursor, until=until, rows=rows)
+            scanned = self._unit.deliveries.scan(
+                self._consumer, after=cursor, until=until, rows=rows, free=free
+            )
             placed = place(scanned, taken, room - len(lend))
             lend += placed.lend
             hold += placed.hold
@@ -198,15 +219,15 @@ class _Lending:
 
     def _set_aside(self, dead: Sequence[Due], blocked: Sequence[Due]) -> None:
         """Bury what was lent too often, hold what is not its payment's turn, and let those go that may."""
-        changes = [Change(row.id, DeliveryState.DEAD, lease=row.lease, reason=LOST) for row in dead]
-        changes += [Change(row.id, DeliveryState.HELD, lease=row.lease) for row in blocked]
-        if not changes:
+        if not dead and not blocked:
             return
-        self._unit.deliveries.change(changes)
+        name = self._consumer.name
+        changes = [Change(row.position, DeliveryState.DEAD, lease=row.lease, reason=LOST) for row in dead]
+        changes += [Change(row.position, DeliveryState.HELD, lease=row.lease) for row in blocked]
+        self._unit.deliveries.change(name, changes)
         self.died += [Died(row.position, row.payment, row.attempt, LOST) for row in dead]
-        ids = [change.id for change in changes]
-        freed = self._unit.deliveries.release(ids, holds=self._consumer.holds)
-        self.more = self.more or bool(freed)
+        payments = {row.payment for row in (*dead, *blocked)}
+        self.more = self._unit.deliveries.release(name, payments, holds=self._consumer.holds) or self.more
 
     def _keep(self, lend: Sequence[Scanned], hold: Sequence[Scanned]) -> None:
         rows: list[tuple[Scanned, Lease | None, datetime | None, datetime | None]] = [
@@ -223,7 +244,7 @@ class _Lending:
             self._unit.deliveries.forget_discarded(self._consumer.name, until=cursor)
 
     def _lend(self, position: int, attempt: int, body: str) -> Lease:
-        lease = Lease(self._batch, len(self.deliveries))
+        lease = Lease(self._batch, position)
         self.deliveries.append(Delivery(lease, attempt, self._until, position, body))
         return lease
 
@@ -237,24 +258,35 @@ def ack(unit: Unit, name: str, leases: Sequence[Lease]) -> Acked:
     Succeeds after the lease's end while the event has not been lent again. A lease acked before answers
     ``acked`` again for at least an hour.
     """
-    return _ack(unit, unit.consumers.lock(name), leases)
+    return _ack(unit, unit.consumers.lock(name), leases)[0]
 
 
-def _ack(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> Acked:
+def _ack(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> tuple[Acked, Standing]:
+    """Return what became of *leases*, and where the consumer stands then."""
     name = consumer.name
-    rows = unit.deliveries.by_lease(name, leases)
-    found = {row.lease for row in rows if row.lease is not None}
-    _end(unit, consumer, rows)
-    unit.deliveries.acks.remember(name, [lease for lease in leases if lease in found])
-    found |= unit.deliveries.acks.known(name, [lease for lease in leases if lease not in found])
-    return Acked(*split(leases, found))
+    found, standing = _end(unit, consumer, leases)
+    if found:
+        unit.deliveries.acks.remember(name, found)
+    if len(found) == len(leases):
+        return Acked(tuple(leases)), standing
+    known = unit.deliveries.acks.known(name, [lease for lease in leases if lease not in found])
+    return Acked(*split(leases, {*found, *known})), standing
 
 
 def end(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> int:
     """Do what `ack` does, for a caller that has locked *consumer* and never asks again; return how many there were."""
-    rows = unit.deliveries.by_lease(consumer.name, leases)
-    _end(unit, consumer, rows)
-    return len(rows)
+    return len(_end(unit, consumer, leases)[0])
+
+
+def _end(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> tuple[Collection[Lease], Standing]:
+    """Take away the rows that carry one of *leases* still, and let the next event of their payments go."""
+    name = consumer.name
+    taken = unit.deliveries.take(name, leases)
+    standing = unit.deliveries.standing(name)
+    if standing.held and unit.deliveries.release(name, set(taken.values()), holds=consumer.holds):
+        unit.deliveries.wake()
+        standing = unit.deliveries.standing(name)
+    return taken.keys(), standing
 
 
 def nack(
@@ -274,16 +306,17 @@ def extend(unit: Unit, name: str, leases: Sequence[Lease], *, lease_seconds: int
     rows = leased(unit, name, leases)
     until = unit.now + timedelta(seconds=lease_seconds)
     unit.deliveries.change(
+        name,
         [
             Change(
-                row.id,
+                row.position,
                 DeliveryState.LEASED,
                 leased_until=until,
                 due_at=until + back_off(row.attempt, dice()),
                 lease=row.lease,
             )
             for row in rows
-        ]
+        ],
     )
     return Extended(*split(leases, {row.lease for row in rows}), until)
 
@@ -292,10 +325,11 @@ def give_back(unit: Unit, name: str, leases: Sequence[Lease]) -> None:
     """Undo a lending that never reached anybody: due at once, and the attempt does not count."""
     unit.consumers.lock(name)
     unit.deliveries.change(
+        name,
         [
-            Change(row.id, DeliveryState.WAITING, due_at=unit.now, attempt=row.attempt - 1)
+            Change(row.position, DeliveryState.WAITING, due_at=unit.now, attempt=row.attempt - 1)
             for row in leased(unit, name, leases)
-        ]
+        ],
     )
     unit.deliveries.wake()
 
@@ -306,12 +340,3 @@ def _refuse_pushed(consumer: Consumer) -> None:
             f"the events of consumer {consumer.name!r} are pushed to its URL and cannot be leased; "
             'PUT it without "push" to lease them'
         )
-
-
-def _end(unit: Unit, consumer: Consumer, rows: Sequence[Outstanding]) -> None:
-    """Take rows away and let the next event of their payments go."""
-    ids = [row.id for row in rows]
-    followed = [row.id for row in rows if row.followed]
-    if unit.deliveries.release(followed, holds=consumer.holds, gone=ids):
-        unit.deliveries.wake()
-    unit.deliveries.remove(ids)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Executable, Table, event, insert, text
+from sqlalchemy import Column, Executable, Table, insert, text
 
 from service.db.engine import writer_engine
 from service.db.tables import consumers, log, merchant_states, metadata, relays, tokens
@@ -36,7 +36,7 @@ _FIXED: Mapping[str, Any] = {
     "names": "[]",
     "types": '["*"]',
     "merchants": '["*"]',
-    "numbers": "[1]",
+    "positions": "[1]",
     "role": "consumer",
     "revoked_at": None,
 }
@@ -68,20 +68,14 @@ def plan(unit: Unit, statement: Executable, params: Mapping[str, Any] | None = N
 
 def plans(unit: Unit, call: Callable[[], Any]) -> list[str]:
     """Return the steps of every statement that *call* runs on the unit's connection."""
-    ran: list[tuple[str, Any]] = []
-
-    def record(_c: Any, _cursor: Any, sql: str, params: Any, _context: Any, many: bool) -> None:
-        one = (
-            params[0] if many and isinstance(params[0], tuple | dict) else params
-        )  # or all values of many rows
-        ran.append((sql, one))
-
-    event.listen(unit.connection, "before_cursor_execute", record)
+    ran: list[str] = []
+    driver: Any = unit.connection.connection.driver_connection
+    driver.set_trace_callback(ran.append)
     try:
         call()
     finally:
-        event.remove(unit.connection, "before_cursor_execute", record)
-    return [step for sql, params in ran for step in _explain(unit, sql, params)]
+        driver.set_trace_callback(None)
+    return [step for sql in dict.fromkeys(ran) for step in _explain(unit, sql)]
 
 
 def scans(steps: list[str]) -> set[str]:
@@ -95,9 +89,9 @@ def indexes(steps: list[str]) -> set[str]:
     return {match[1] or match[2] for step in steps for match in _INDEX.finditer(step)}
 
 
-def _explain(unit: Unit, sql: str, params: Any) -> list[str]:
-    rows = unit.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", params)
-    return [row.detail for row in rows]
+def _explain(unit: Unit, sql: str) -> list[str]:
+    driver: Any = unit.connection.connection.driver_connection
+    return [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {sql}")]
 
 
 def _numbers(table: Table) -> range:

@@ -20,7 +20,7 @@ def upgrade() -> None:
         "acks",
         sa.Column("batch", sa.Text(), nullable=False),
         sa.Column("consumer", sa.Text(), nullable=False),
-        sa.Column("numbers", sa.Text(), nullable=False),
+        sa.Column("positions", sa.Text(), nullable=False),
         sa.Column("acked_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("batch", name="pk_acks"),
     )
@@ -105,24 +105,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "deliveries",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
         sa.Column("consumer", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("merchant", sa.Text(), nullable=False),
         sa.Column("transaction_id", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("batch", sa.Text(), nullable=True),
-        sa.Column("number", sa.Integer(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("leased_until", UtcTime(), nullable=True),
         sa.Column("due_at", UtcTime(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("updated_at", UtcTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
-        sa.UniqueConstraint("consumer", "position", name="uq_deliveries_consumer_position"),
-        sqlite_autoincrement=True,
+        sa.PrimaryKeyConstraint("consumer", "position", name="pk_deliveries"),
     )
     op.create_index(
         "ix_deliveries_aside",
@@ -131,8 +125,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state IN ('dead', 'discarded', 'held')"),
         postgresql_where=sa.text("state IN ('dead', 'discarded', 'held')"),
     )
-    op.create_index("ix_deliveries_consumer_batch", "deliveries", ["consumer", "batch"])
     op.create_index("ix_deliveries_due", "deliveries", ["consumer", "due_at"])
+    op.create_index(
+        "ix_deliveries_late",
+        "deliveries",
+        ["consumer", "position"],
+        sqlite_where=sa.text("state = 'dead' AND batch IS NOT NULL"),
+        postgresql_where=sa.text("state = 'dead' AND batch IS NOT NULL"),
+    )
     op.create_index(
         "ix_deliveries_payment", "deliveries", ["consumer", "merchant", "transaction_id", "position"]
     )

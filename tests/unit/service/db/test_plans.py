@@ -19,6 +19,7 @@ OF_CONSUMER = "sqlite_autoindex_deliveries_1"
 ROWID = "INTEGER PRIMARY KEY"
 SOME = (("midtrans.payment.*", "midtrans.payout.done"), ("default",))
 LEASES = [Lease("batch-1", 1), Lease("batch-2", 2)]
+PAYMENTS = [("default", "payment-6"), ("shop-b", "payment-8")]
 
 
 def consumer(*merchants: str) -> Consumer:
@@ -73,18 +74,27 @@ STATEMENTS: dict[str, tuple[Callable[[Unit], object], set[str]]] = {
         lambda unit: unit.deliveries.scan(consumer("default", "shop-c"), after=500, until=1500, rows=14),
         {POSITION, "ix_deliveries_payment", OF_CONSUMER},
     ),
+    "deliveries: scan where nothing is outstanding": (
+        lambda unit: unit.deliveries.scan(consumer("*"), after=500, until=1500, rows=14, free=True),
+        {POSITION},
+    ),
     "deliveries: what is due": (
         lambda unit: unit.deliveries.due(consumer("*"), rows=10),
         {POSITION, "ix_deliveries_payment", "ix_deliveries_due"},
     ),
     "deliveries: by lease": (
         lambda unit: unit.deliveries.by_lease("shipping", LEASES),
-        {"ix_deliveries_consumer_batch", "ix_deliveries_payment"},
+        {OF_CONSUMER},
     ),
-    "deliveries: remove": (lambda unit: unit.deliveries.remove([7, 8]), {ROWID}),
+    "deliveries: take": (lambda unit: unit.deliveries.take("shipping", LEASES), {OF_CONSUMER}),
+    "deliveries: remove": (lambda unit: unit.deliveries.remove("shipping", [7, 8]), {OF_CONSUMER}),
+    "deliveries: where a consumer stands": (
+        lambda unit: unit.deliveries.standing("shipping"),
+        {OF_CONSUMER, "ix_deliveries_due", "ix_deliveries_aside"},
+    ),
     "deliveries: release": (
-        lambda unit: unit.deliveries.release([7, 8], holds=True),
-        {ROWID, "ix_deliveries_payment"},
+        lambda unit: unit.deliveries.release("shipping", PAYMENTS, holds=True),
+        {"ix_deliveries_payment", OF_CONSUMER},
     ),
     "deliveries: dead ones": (
         lambda unit: unit.deliveries.dead("shipping", positions=None, after=500, rows=10),
@@ -100,11 +110,11 @@ STATEMENTS: dict[str, tuple[Callable[[Unit], object], set[str]]] = {
     ),
     "deliveries: drop": (
         lambda unit: unit.deliveries.drop("shipping", dead_too=True, rows=150),
-        {"ix_deliveries_aside", "ix_deliveries_due", ROWID},
+        {"ix_deliveries_aside", "ix_deliveries_due", OF_CONSUMER},
     ),
     "deliveries: forget leases": (
         lambda unit: unit.deliveries.forget_leases("shipping", rows=10),
-        {"ix_deliveries_consumer_batch", ROWID},
+        {"ix_deliveries_late", OF_CONSUMER},
     ),
     "deliveries: the next one due": (
         lambda unit: unit.deliveries.next_due_at("shipping"),

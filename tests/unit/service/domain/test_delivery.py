@@ -61,9 +61,9 @@ def test_jitter_adds_a_tenth_at_most(attempt: int, jitter: float) -> None:
     ],
 )
 def test_whose_turn_it_is(states: list[DeliveryState], holds: bool, turn: int | None) -> None:
-    rows = [Outstanding(index, index, ("m", "t"), state) for index, state in enumerate(states)]
+    rows = [Outstanding(index, ("m", "t"), state) for index, state in enumerate(states)]
     found = next_in_order(rows[::-1], holds=holds)
-    assert (None if found is None else found.id) == turn
+    assert (None if found is None else found.position) == turn
 
 
 def scanned(
@@ -95,20 +95,20 @@ def test_what_has_a_row_already_is_passed_over() -> None:
 def test_due_ones_are_lent_dead_or_held() -> None:
     spec = ConsumerSpec(max_attempts=3)
     due = [
-        Due(3, 9, ("m", "c"), 0, None, blocked=False, body="{}"),
-        Due(1, 5, ("m", "a"), 3, None, blocked=True, body="{}"),
-        Due(2, 7, ("m", "b"), 1, None, blocked=True, body="{}"),
-        Due(4, 6, ("m", "d"), 2, None, blocked=False, body="{}"),
+        Due(9, ("m", "c"), 0, None, blocked=False, body="{}"),
+        Due(5, ("m", "a"), 3, None, blocked=True, body="{}"),
+        Due(7, ("m", "b"), 1, None, blocked=True, body="{}"),
+        Due(6, ("m", "d"), 2, None, blocked=False, body="{}"),
     ]
     triage = sort_due(due, spec)
-    assert [row.id for row in triage.again] == [4, 3]  # by position
-    assert [row.id for row in triage.dead] == [1]
-    assert [row.id for row in triage.blocked] == [2]
+    assert [row.position for row in triage.again] == [6, 9]
+    assert [row.position for row in triage.dead] == [5]
+    assert [row.position for row in triage.blocked] == [7]
 
 
-@given(st.integers(0, 999_999))
-def test_a_lease_reads_back(number: int) -> None:
-    assert parse_leases([str(Lease(BATCH, number))]) == [Lease(BATCH, number)]
+@given(st.integers(0, 10**18 - 1))
+def test_a_lease_reads_back(position: int) -> None:
+    assert parse_leases([str(Lease(BATCH, position))]) == [Lease(BATCH, position)]
 
 
 def test_leases_are_named_once_each_in_order() -> None:
