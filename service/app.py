@@ -18,9 +18,9 @@ from service.api.notifications import NotificationEndpoint
 from service.api.notifications_openapi import notification_paths
 from service.api.posted import App
 from service.clock import Clock
-from service.db.engine import database_file
 from service.db.faults import describe
 from service.db.gauges import Gauges
+from service.db.sqlite import file_of
 from service.db.store import Store
 from service.domain.merchant import by_name
 from service.domain.pace import Asked
@@ -207,7 +207,7 @@ class Service:
             self.metrics,
             self.store,
             merchants=self._merchants,
-            database=database_file(self.configuration.database_url),
+            file=file_of(self.configuration.database_url),
         )
 
     def _observe(self, merchant: str, asked: Asked, *, seconds: float) -> None:

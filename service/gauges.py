@@ -39,10 +39,13 @@ def watch(
     store: Store,
     *,
     merchants: Iterable[str],
-    database: Path,
+    file: Path | None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Have *metrics* read what waits, is held, is due and is left. *merchants* are shown with 0 too."""
+    """Have *metrics* read what waits, is held, is due and is left. *merchants* are shown with 0 too.
+
+    *file* is SQLite's; the disk of a server is its own business.
+    """
     read = _Reading(store, monotonic)
     names = tuple(merchants)
 
@@ -74,10 +77,17 @@ def watch(
     metrics.watch(
         "consumer_lag", "Events that a consumer has not come to.", lambda: read().lag, label="consumer"
     )
-    metrics.watch("database_bytes", "Size of the database file.", lambda: _size(database))
-    metrics.watch("wal_bytes", "Size of the write-ahead log.", lambda: _size(Path(f"{database}-wal")))
+    if file is None:
+        metrics.watch(
+            "database_bytes",
+            "Size of the database.",
+            lambda: store.read(lambda unit: Gauges(unit).database_bytes()),
+        )
+        return
+    metrics.watch("database_bytes", "Size of the database.", lambda: _size(file))
+    metrics.watch("wal_bytes", "Size of the write-ahead log.", lambda: _size(Path(f"{file}-wal")))
     metrics.watch(
-        "disk_free_bytes", "Free space under the database.", lambda: shutil.disk_usage(database.parent).free
+        "disk_free_bytes", "Free space under the database.", lambda: shutil.disk_usage(file.parent).free
     )
 
 

@@ -3,12 +3,15 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_socket
 import structlog
 from hypothesis import HealthCheck, settings
+from support.databases import POSTGRES, SQLITE, Databases, migrated
+from support.services import postgres_server, wanted
 
 KEPT = frozenset({"MIDTRANS_SAMPLES"})
 """Variables that look like settings and speak to the tests alone."""
@@ -42,6 +45,44 @@ def _logging_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what stands on a store on each kind of it, except what looks at the file (fixture ``database``)."""
+    if "store_kind" in metafunc.fixturenames:
+        of_file = "database" in metafunc.fixturenames or metafunc.definition.get_closest_marker("on_file")
+        integrated = "integration" in Path(metafunc.definition.path).parts
+        marks = [pytest.mark.postgres, *([pytest.mark.slow] if integrated else [])]  # for `make check`
+        kinds = [SQLITE] if of_file else [SQLITE, pytest.param(POSTGRES, marks=marks)]
+        metafunc.parametrize("store_kind", kinds)
+
+
+@pytest.fixture(scope="session")
+def _databases() -> Iterator[Databases | None]:
+    with postgres_server() as server:
+        if server is None:
+            yield None
+            return
+        databases = Databases(server)
+        yield databases
+        databases.close()
+
+
+@pytest.fixture
+def databases(_databases: Databases | None) -> Databases:
+    """Return the databases of a server of PostgreSQL."""
+    return _databases or wanted("no PostgreSQL: set TEST_DATABASE_URL, or install its server")
+
+
+@pytest.fixture
+def stored_at(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the URL of a migrated, empty database; the test runs on each kind of store."""
+    if store_kind == SQLITE:
+        yield f"sqlite:///{migrated(tmp_path / 'midtrans.db')}"
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    with databases.fresh() as url:
+        yield url
 
 
 @pytest.fixture

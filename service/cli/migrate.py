@@ -3,7 +3,7 @@
 import typer
 
 from service import logs
-from service.db.engine import database_file
+from service.db.engine import database_of
 from service.db.migrate import head, upgrade
 from service.settings import from_environment
 
@@ -13,4 +13,4 @@ def migrate() -> None:
     configuration = from_environment()
     logs.configure(level=configuration.log_level, form=configuration.log_format)
     upgrade(configuration.database_url)
-    typer.echo(f"{database_file(configuration.database_url)} has schema {head()}")
+    typer.echo(f"{database_of(configuration.database_url).title} has schema {head()}")

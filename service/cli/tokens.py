@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.app import utc_now
-from service.db.engine import database_file
+from service.db.engine import database_of
 from service.db.migrate import upgrade
 from service.db.store import Store
 from service.domain.merchant import NAME_PATTERN
@@ -39,8 +39,8 @@ def create(
     if as_json:
         typer.echo(json.dumps({"id": token.id, "role": role, "names": names, "token": secret}))
         return
-    file = database_file(from_environment().database_url)
-    typer.echo(f"Token {token.id} ({_describe(token)}) of {file}. It is shown this once:", err=True)
+    where = database_of(from_environment().database_url).title
+    typer.echo(f"Token {token.id} ({_describe(token)}) of {where}. It is shown this once:", err=True)
     typer.echo(secret)
 
 

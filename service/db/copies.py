@@ -15,10 +15,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from service.db.engine import database_file, left_log, writer_engine
+from service.db.engine import writer_engine
 from service.db.faults import describe
 from service.db.migrate import upgrade
 from service.db.rebirth import Rebirth, Reborn
+from service.db.sqlite import file_of
+from service.db.sqlite_files import left_log
 from service.db.unit import Unit
 from service.errors import Conflict, NotFound, StoreBroken, StoreError, StoreUnavailable
 
@@ -53,7 +55,7 @@ def backup(url: str, target: Path) -> Backup:
         NotFound: There is no database, or no folder for the copy.
         StoreError: It cannot be read or written, or the copy is not what it should be.
     """
-    source = database_file(url)
+    source = _file(url)
     if not source.is_file():
         raise NotFound("database", str(source))
     with _made_aside(target) as aside, _troubles(), closing(_read_only(source)) as database:
@@ -80,7 +82,7 @@ def restore(url: str, source: Path, *, replace: bool, now: datetime, ask_again: 
         SettingsInvalid: *source* was made by a later version.
         StoreError: *source* is damaged, or something cannot be read or written.
     """
-    target = database_file(url)
+    target = _file(url)
     if not source.is_file():
         raise NotFound("backup", str(source))
     if target.exists():
@@ -99,6 +101,15 @@ def restore(url: str, source: Path, *, replace: bool, now: datetime, ask_again: 
         upgrade(f"sqlite:///{aside}")
         reborn = _reborn(aside, now, ask_again)
     return Restored(target, reborn, kept)
+
+
+def _file(url: str) -> Path:
+    path = file_of(url)
+    if path is None:
+        raise Conflict(
+            "this copies SQLite files: back a PostgreSQL database up with its own tools (docs/postgresql.md)"
+        )
+    return path
 
 
 def _reborn(path: Path, now: datetime, ask_again: timedelta) -> Reborn:

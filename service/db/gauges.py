@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from service.db.tables import IS_NOTABLE, checks, merchant_states, receipts
 from service.domain.records import HELD, ReceiptState
@@ -50,6 +50,11 @@ class Gauges:
     def waiting(self) -> dict[str, int]:
         """Return how many receipts wait, by merchant, whether the settings name it or not."""
         return {merchant: count for merchant, (count, _) in self._waiting().items()}
+
+    def database_bytes(self) -> int:
+        """Return how large the database of a server is."""
+        size: int = self._connection.scalars(text("SELECT pg_database_size(current_database())")).one()
+        return size
 
     def _waiting(self) -> dict[str, tuple[int, float]]:
         query = (

@@ -10,14 +10,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from service.clock import Clock
-from service.db.engine import database_file, reader_engine, writer_engine
+from service.db.engine import reader_engine, writer_engine
 from service.db.faults import Fault, classify, describe
 from service.db.gauges import Gauges, Standing
 from service.db.migrate import check_head, head
+from service.db.sqlite import database_file
 from service.db.unit import Unit
 from service.errors import StoreUnavailable
 
-BUSY_MS: Final = 2000
+BUSY_S: Final = 2.0
 """How long to wait for the service to let go; it holds the lock for milliseconds."""
 SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
 
@@ -73,7 +74,7 @@ def damage(url: str) -> str | None:
 
 def try_commit(url: str, *, clock: Clock) -> Commit:
     """Commit what nobody reads, as the service does before it answers."""
-    engine = writer_engine(url, busy_timeout_ms=BUSY_MS)
+    engine = writer_engine(url, wait_s=BUSY_S)
     try:
         return _committed(engine, clock)
     except DBAPIError as error:

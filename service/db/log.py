@@ -46,9 +46,8 @@ class Log:
         return epoch
 
     def last_position(self) -> int:
-        """Return the position of the newest event; 0 before the first."""
-        last: int = self._connection.scalars(select(log.c.last_position)).one()
-        return last
+        """Return the position of the newest event; 0 before the first, also where nothing ever ran."""
+        return self._connection.scalar(select(log.c.last_position)) or 0
 
     def sequence(self) -> int:
         """Give consecutive positions to the events without one, in order of insertion; return how many.

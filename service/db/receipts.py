@@ -1,9 +1,7 @@
 """Notifications as they came: stored once, in bulk; the same bytes again are counted."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -11,6 +9,8 @@ from sqlalchemy import bindparam, exists, null, select, update
 
 from django_midtrans.notification import NotificationKind, NotJson, parse_object
 from django_midtrans.payment import PaymentState
+from service.db import postgres_receipts
+from service.db.receipt_rows import headers_text
 from service.db.tables import bodies, receipts
 from service.db.topic import Topic
 from service.db.types import microseconds
@@ -135,6 +135,25 @@ class Receipts:
 
     def _insert(self, firsts: Mapping[_Key, NewReceipt]) -> Mapping[_Key, UUID]:
         """Insert what is new, bodies too; return which receipt holds each key."""
+        if self._connection.dialect.name == "postgresql":
+            added, ids = self._insert_in_one(firsts)
+        else:
+            added, ids = self._insert_in_two(firsts)
+        if any(receipt.state is ReceiptState.WAITING for receipt in added):
+            self._unit.announce(Topic.RECEIPTS)
+        return ids
+
+    def _insert_in_one(
+        self, firsts: Mapping[_Key, NewReceipt]
+    ) -> tuple[list[NewReceipt], Mapping[_Key, UUID]]:
+        new = postgres_receipts.insert(self._connection, list(firsts.values()), now=self._unit.now)
+        ids: dict[_Key, UUID] = {key: receipt.id for key, receipt in firsts.items()}
+        ids |= self._holders([key for key, receipt in firsts.items() if receipt.id not in new])
+        return [receipt for receipt in firsts.values() if receipt.id in new], ids
+
+    def _insert_in_two(
+        self, firsts: Mapping[_Key, NewReceipt]
+    ) -> tuple[list[NewReceipt], Mapping[_Key, UUID]]:
         rows = [_row(receipt) for receipt in firsts.values()]
         inserted = self._connection.exec_driver_sql(_INSERT, rows).rowcount
         ids: Mapping[_Key, UUID] = {key: receipt.id for key, receipt in firsts.items()}
@@ -143,9 +162,7 @@ class Receipts:
         added = [receipt for key, receipt in firsts.items() if ids[key] == receipt.id]
         if added:
             self._connection.exec_driver_sql(_INSERT_BODY, [_body_row(receipt) for receipt in added])
-        if any(receipt.state is ReceiptState.WAITING for receipt in added):
-            self._unit.announce(Topic.RECEIPTS)
-        return ids
+        return added, ids
 
     def _holders(self, keys: Collection[_Key]) -> Mapping[_Key, UUID]:
         digests: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
@@ -207,11 +224,6 @@ def _key(receipt: NewReceipt) -> _Key:
     return receipt.merchant, receipt.kind, receipt.digest
 
 
-@lru_cache(maxsize=64)  # Midtrans' differ little from one notification to the next
-def _headers_text(headers: tuple[tuple[str, str], ...]) -> str:
-    return json.dumps(dict(headers))
-
-
 def _row(receipt: NewReceipt) -> tuple[object, ...]:
     received_at = microseconds(receipt.received_at)
     return (
@@ -226,7 +238,7 @@ def _row(receipt: NewReceipt) -> tuple[object, ...]:
         received_at,
         receipt.source_address,
         receipt.path,
-        _headers_text(tuple(receipt.headers.items())),
+        headers_text(tuple(receipt.headers.items())),
         receipt.key_fingerprint,
         receipt.amount_form,
         receipt.answer,

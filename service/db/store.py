@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from service.clock import Clock
 from service.db.batch import Arrival, Task
-from service.db.engine import reader_engine, writer_engine
+from service.db.engine import database_of, reader_engine, writer_engine
 from service.db.faults import Fault, classify, describe
 from service.db.migrate import check_head
 from service.db.topic import Topic
@@ -59,6 +59,7 @@ class Store:
         self._write_engine = writer_engine(url)
         self._writer = Writer(
             self._write_engine,
+            keeper=database_of(url).keeper(),
             clock=clock,
             queue_limit=queue_limit,
             on_broken=on_broken,

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -21,8 +20,8 @@ from sqlalchemy import Connection, Engine
 
 from service.clock import Clock
 from service.db.batch import Arrival, Batch, Task
-from service.db.engine import file_identity, wal_file
-from service.db.faults import Fault, FileGone, classify, describe
+from service.db.database import Keeper
+from service.db.faults import Fault, classify, describe
 from service.db.topic import Topic
 from service.db.wake import Outcome, wake
 from service.errors import StoreBroken, StoreError, StoreOverloaded, StoreUnavailable
@@ -31,8 +30,6 @@ log = structlog.get_logger(__name__)
 
 RECEIPTS_A_COMMIT = 1000
 UNITS_A_COMMIT = 200
-CHECKPOINT_COMMITS = 100  # some 15 pages each: the WAL stays at a few MB …
-CHECKPOINT_CHANGES = 5000  # … and under load, where commits are large
 
 _Item = TypeVar("_Item", Arrival, Task)
 
@@ -48,6 +45,7 @@ class Writer:
         self,
         engine: Engine,
         *,
+        keeper: Keeper,
         clock: Clock,
         queue_limit: int,
         on_broken: Callable[[BaseException], None] | None = None,
@@ -69,12 +67,7 @@ class Writer:
         self._closing = False
         self._listeners: dict[object, tuple[Topic, Callable[[], None]]] = {}
         self._connection: Connection | None = None
-        self._path = Path(engine.url.database or "")
-        self._file: tuple[int, int] | None = None  # which file the first connection opened
-        self._wal_path = wal_file(self._path)
-        self._wal: tuple[int, int] | None = None  # the present connection's; the last to close takes it away
-        self._commits = 0  # since the last checkpoint
-        self._changes = 0  # of the connection, at the last checkpoint
+        self._keeper = keeper
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     @property
@@ -164,17 +157,16 @@ class Writer:
             connection = self._connect()
             with connection.begin():
                 batch.fill(connection, self._clock)
-            self._check_files()
+            self._keeper.committed()
         except BaseException as error:  # noqa: BLE001  (whatever it is, it is told to all of the batch)
             self._fail(batch, error)
             return
         self._committed(batch, time.perf_counter() - began)
-        self._checkpoint(connection)
+        self._rest(connection)
 
     def _committed(self, batch: Batch, seconds: float) -> None:
         recovered_from, self.trouble = self.trouble, None
         self.last_commit_at = self._clock()
-        self._commits += 1
         wake(batch.outcomes)
         if batch.tasks:
             with self._changed:
@@ -227,46 +219,21 @@ class Writer:
             self._tasks.clear()
         rest.all_fail(error)
 
-    def _checkpoint(self, connection: Connection) -> None:
-        """Bring the WAL into the database file, as SQLite would by itself, but hear of a failing fsync.
-
-        SQLite's own checkpoint after a commit throws its error away and tries again later; a second fsync may
-        then succeed without having written, and the WAL that held the only good copy is overwritten.
-        """
-        driver = _driver(connection)
-        if self._commits < CHECKPOINT_COMMITS and driver.total_changes - self._changes < CHECKPOINT_CHANGES:
-            return
-        self._commits, self._changes = 0, driver.total_changes
+    def _rest(self, connection: Connection) -> None:
         try:
-            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
-        except Exception as error:  # noqa: BLE001  (what was answered is safe in the WAL)
+            self._keeper.answered(connection)
+        except Exception as error:  # noqa: BLE001  (what was answered is safe all the same)
             self._disconnect()
             if classify(error) is Fault.FATAL:
                 self._break(None, error)
             else:
                 _say("warning", "checkpoint_failed", reason=describe(error))
 
-    def _check_file(self) -> None:
-        """Notice that someone moved or deleted the file: its content goes when this process does."""
-        if self._file is not None and file_identity(self._path) != self._file:
-            raise FileGone("the database file was moved, deleted or replaced while it was in use")
-
-    def _check_files(self) -> None:
-        """Notice it of the write-ahead log as well, which alone holds what was committed last."""
-        self._check_file()
-        found = file_identity(self._wal_path)
-        if self._wal is None:  # the connection's first commit, before which there may be none
-            self._wal = found
-        elif found != self._wal:
-            raise FileGone("the database's -wal file was moved, deleted or replaced while it was in use")
-
     def _connect(self) -> Connection:
         if self._connection is None:
-            self._check_file()  # SQLite would make an empty one
+            self._keeper.before_connecting()
             self._connection = self._engine.connect()
-            self._file = file_identity(self._path)
-            self._wal = None
-            self._commits = self._changes = 0
+            self._keeper.connected()
         return self._connection
 
     def _disconnect(self) -> None:
@@ -288,7 +255,3 @@ def _say(level: str, event: str, **facts: Any) -> None:
     """Log, and go on when even that fails: on a full disk it may well."""
     with contextlib.suppress(Exception):
         getattr(log, level)(event, **facts)
-
-
-def _driver(connection: Connection) -> Any:
-    return connection.connection.driver_connection

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from service.api.auth import OPERATOR_FILE
 from service.clock import Clock
 from service.db import health
-from service.db.engine import database_file
+from service.db.sqlite import file_of
 from service.doctor.finding import Finding, failed, ok, warning
 from service.doctor.midtrans import check_merchant
 from service.doctor.reach import check_here, check_public
 from service.doctor.relays import check_relays
+from service.doctor.server import check_server
 from service.doctor.storage import check_database, check_disk, check_operator_token
 from service.domain.merchant import DEFAULT_MERCHANT
 from service.errors import SettingsInvalid, StoreError
@@ -23,8 +24,12 @@ def examine(
     yield from _settings(configuration)
     for merchant in configuration.merchants:
         yield from check_merchant(merchant, clock=clock)
-    yield from check_database(configuration.database_url, clock=clock)
-    yield from check_disk(database_file(configuration.database_url).parent)
+    file = file_of(configuration.database_url)
+    if file is None:
+        yield from check_server(configuration.database_url, clock=clock)
+    else:
+        yield from check_database(configuration.database_url, clock=clock)
+        yield from check_disk(file.parent)
     yield check_operator_token(
         configuration.data_dir / OPERATOR_FILE, configured=configuration.operator_token is not None
     )

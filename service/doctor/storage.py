@@ -11,7 +11,8 @@ from typing import Final
 
 from service.clock import Clock
 from service.db import health
-from service.db.engine import database_file, left_log
+from service.db.sqlite import database_file
+from service.db.sqlite_files import left_log
 from service.doctor.finding import Finding, failed, ok, warning
 from service.errors import SettingsInvalid
 

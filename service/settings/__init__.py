@@ -67,7 +67,7 @@ class Configuration:
     """All settings, checked. *warnings* are to be shown at the start; no secret is in the repr."""
 
     data_dir: Path
-    database_url: str
+    database_url: str = field(repr=False)  # it may hold a password
     merchants: tuple[Merchant, ...] = ()
     consumers: Mapping[str, ConsumerSpec] = field(default_factory=dict)
     push: PushSettings = field(default_factory=PushSettings)

@@ -48,14 +48,35 @@ def _base_url(value: str) -> str:
 
 
 def _database_url(value: str) -> str:
-    if value.startswith(("postgres:", "postgresql:", "postgresql+", "postgres+")):
-        raise ValueError(
-            "names a PostgreSQL database, which this version cannot use yet: it keeps all in one "
-            "SQLite file; unset it, or name a file as sqlite:////path/to/midtrans.db"
-        )
+    if re.match(r"postgres(ql)?(\+\w+)?:", value):
+        return _postgres_url(value)
     if not re.fullmatch(r"sqlite(\+pysqlite)?:///[^:?][^?]*", value):
-        raise ValueError("must name a SQLite file on disk, as sqlite:////path/to/midtrans.db")
+        raise ValueError(
+            "must name a SQLite file on disk, as sqlite:////path/to/midtrans.db, or a PostgreSQL database, "
+            "as postgresql+psycopg://user:password@host/name"
+        )
     return value
+
+
+def _postgres_url(value: str) -> str:
+    """Return the URL with its driver, which may be left out; nothing of *value* is told, it holds a password."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"postgresql+psycopg", "postgresql", "postgres"}:
+        raise ValueError(
+            "names a driver that is not here: write postgresql+psycopg://user:password@host/name"
+        )
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(
+            "has no number for a port: write postgresql+psycopg://user:password@host:5432/name, and in a password "
+            "%40 for @, %2F for /, %23 for #, %3F for ?"
+        )
+    if not parts.path.strip("/"):
+        raise ValueError("names no database: write postgresql+psycopg://user:password@host/name")
+    return f"postgresql+psycopg:{value.partition(':')[2]}"
 
 
 def _proxies(value: str) -> str:
@@ -91,7 +112,7 @@ class Table(BaseModel):
 class ServiceVariables(Table):
     """The variables ``SERVICE_*``."""
 
-    from_files = ("operator_token",)
+    from_files = ("operator_token", "database_url")
 
     data_dir: Path = setting(
         Path("data"),
@@ -100,8 +121,11 @@ class ServiceVariables(Table):
     )
     database_url: Annotated[str, AfterValidator(_database_url)] | None = setting(
         None,
-        about="The database; without it, `midtrans.db` in the data folder.",
-        wanted="a SQLite file, as sqlite:////path/to/midtrans.db",
+        about="The database: `sqlite:////path/to/midtrans.db`, or "
+        "`postgresql+psycopg://user:password@host/name` for several processes; without it, `midtrans.db` in the "
+        "data folder.",
+        wanted="a SQLite file, as sqlite:////path/to/midtrans.db, or a PostgreSQL database",
+        repr=False,
     )
     host: str = setting(
         "127.0.0.1",

@@ -60,10 +60,8 @@ class Api:
         """Log one event for each of *payments*, in order."""
 
         def work(unit: Unit) -> None:
-            for payment in payments:
-                unit.connection.execute(
-                    insert(events).values(**self._row(payment, type_, merchant, unit.now))
-                )
+            rows = [self._row(payment, type_, merchant, unit.now) for payment in payments]
+            unit.connection.execute(insert(events), rows)
             unit.announce(Topic.EVENTS)
 
         self.store.write(work).result(10)

@@ -14,7 +14,7 @@ from service.db.engine import writer_engine
 from service.db.tables import consumers, log, merchant_states, metadata, relays, tokens
 from service.db.types import UtcTime
 from service.db.unit import Unit
-from support.world import migrated
+from support.databases import migrated
 
 ROWS = 2_000
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)

@@ -21,7 +21,7 @@ from service.flow.relay_edges import Broker
 from service.metrics import Metrics
 from service.relayer import Relayer
 from support.brokers import Kept
-from support.world import migrated
+from support.databases import migrated
 
 
 def now() -> datetime:

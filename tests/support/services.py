@@ -2,9 +2,19 @@
 
 import os
 import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import NoReturn
 
+import psycopg
 import pytest
+
+LOCAL = "postgresql://postgres@127.0.0.1:5432/postgres"
+"""A server that runs already, as on a developer's machine."""
 
 
 def wanted(missing: str) -> NoReturn:
@@ -23,3 +33,62 @@ def without_privileges() -> tuple[str, ...]:
             "root writes read-only files and setpriv (util-linux) is not here: a read-only file is not shown"
         )
     return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+def postgres_program(name: str) -> str | None:
+    """Return the path of one of PostgreSQL's programs; Debian keeps the server's off the PATH."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)]))
+
+
+@contextmanager
+def postgres_server() -> Iterator[str | None]:
+    """Yield the URL of a server whose user may make databases; None where there is none.
+
+    ``TEST_DATABASE_URL``, else the one of this machine, else one that is started and ended here.
+    """
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given or answers(LOCAL):
+        yield (given or LOCAL).replace("postgresql+psycopg://", "postgresql://")
+    elif postgres_program("initdb") is None:
+        yield None
+    else:
+        with _started() as url:
+            yield url
+
+
+@cache
+def answers(url: str) -> bool:
+    """Say whether a server of PostgreSQL lets us in there."""
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def _started() -> Iterator[str]:
+    """Start a server of our own on a socket in a new folder; PostgreSQL refuses to run as root."""
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="midtrans-pg-", dir="/tmp"))
+    try:
+        if as_user:
+            shutil.chown(folder, "postgres")
+        data = folder / "data"
+        initdb, pg_ctl = postgres_program("initdb"), postgres_program("pg_ctl")
+        assert initdb is not None
+        assert pg_ctl is not None
+
+        def quietly(*command: str | Path) -> None:
+            subprocess.run([*as_user, *command], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+        quietly(initdb, "-D", data, "-U", "postgres", "-A", "trust")
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c max_connections=200"
+        quietly(pg_ctl, "-D", data, "-l", folder / "log", "-o", options, "-w", "start")
+        try:
+            yield f"postgresql://postgres@/postgres?host={folder}"
+        finally:
+            quietly(pg_ctl, "-D", data, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

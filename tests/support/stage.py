@@ -29,7 +29,7 @@ from service.simulator.sender import Delivery
 from service.simulator.server import RunningSimulator, running_simulator
 from service.simulator.simulator import Route
 from support.contracts import check_event
-from support.world import migrated
+from support.databases import migrated
 
 START_S = 10.0
 QUIET_S = 40.0

@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import select
@@ -17,7 +14,6 @@ from sqlalchemy import select
 from django_midtrans.events import PaymentEvent
 from django_midtrans.facts import read_facts
 from django_midtrans.testing import Account, InMemoryMidtrans
-from service.db.migrate import upgrade
 from service.db.store import Store
 from service.db.tables import confirmations, events, payments, receipts
 from service.db.unit import Unit
@@ -32,6 +28,7 @@ from service.flow.apply import Rules
 from service.flow.confirm import Answered, Confirmer
 from service.flow.expect import expect
 from service.flow.receive import Receiver
+from support.databases import migrated
 
 KEY = "SB-Mid-server-world"
 LEASE = timedelta(seconds=60)
@@ -196,30 +193,13 @@ def _next_due_at(unit: Unit, *, checks: bool) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-@cache
-def _template() -> bytes:
-    """Return a migrated database: once a process, since migrating takes longer than most tests."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "template.db"
-        upgrade(f"sqlite+pysqlite:///{path}")
-        with sqlite3.connect(path) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-        return path.read_bytes()
-
-
-def migrated(path: Path) -> Path:
-    """Make a database of the present schema at *path*."""
-    path.write_bytes(_template())
-    return path
-
-
 @contextmanager
-def make_world(folder: Path, *, waits: Waits | None = None, key: str = KEY) -> Iterator[World]:
-    """Make a world whose database is in *folder*."""
+def make_world(
+    folder: Path, *, url: str | None = None, waits: Waits | None = None, key: str = KEY
+) -> Iterator[World]:
+    """Make a world whose database is at *url*, else a file in *folder*."""
     clock = Clock()
-    url = f"sqlite+pysqlite:///{migrated(folder / 'world.db')}"
-    store = Store(url, clock=clock)
+    store = Store(url or f"sqlite+pysqlite:///{migrated(folder / 'world.db')}", clock=clock)
     store.start()
     midtrans = InMemoryMidtrans(clock)
     account = midtrans.account(key)

@@ -1,13 +1,11 @@
 """The API in memory over a real store, and over a socket where it matters."""
 
 import asyncio
-import shutil
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import uvicorn
@@ -17,7 +15,6 @@ from service.alarms import Alarms
 from service.api.app import create_api, drain
 from service.api.connection import Connection
 from service.api.context import ApiContext
-from service.db.migrate import upgrade
 from service.db.store import Store
 from service.domain.limits import StreamLimits
 from service.domain.merchant import Merchant
@@ -29,17 +26,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "midtrans.db"
-    upgrade(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def store(_migrated: Path, tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    shutil.copy(_migrated, tmp_path / "midtrans.db")
-    store = Store(f"sqlite:///{tmp_path / 'midtrans.db'}", clock=clock)
+def store(stored_at: str, clock: Clock) -> Iterator[Store]:
+    store = Store(stored_at, clock=clock)
     store.start()
     yield store
     store.close()

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import delete, event, update
+from support.databases import migrated
 from support.desk import Desk, make_desk
-from support.world import migrated
 
 from django_midtrans.signature import expected_signature
 from service.app import Service, build

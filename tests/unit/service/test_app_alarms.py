@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from support.world import migrated
+from support.databases import migrated
 
 from service.app import build
 from service.db.unit import Unit

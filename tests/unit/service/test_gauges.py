@@ -26,7 +26,7 @@ class Scrapes:
             self.metrics,
             world.store,
             merchants=["default", "shop-b"],
-            database=database,
+            file=database,
             monotonic=lambda: self.now_s,
         )
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import uuid_utils.compat
 from sqlalchemy import func, insert, select, update
-from support.world import Clock, migrated
+from support.databases import migrated
+from support.world import Clock
 
 from service.app import build
 from service.db.store import Store

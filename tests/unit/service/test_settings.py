@@ -190,12 +190,36 @@ def test_a_wrong_file_is_refused_with_how_to_mend_it(text: str, expected: str, t
     assert expected in refusal(with_file(tmp_path, text))
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:pw@h/db", "postgresql+psycopg://h/db", "postgres://h/db"])
-def test_postgresql_is_refused_in_clear_words_without_its_password(url: str) -> None:
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
+def test_a_postgresql_database_is_taken_with_its_driver(scheme: str) -> None:
+    configuration = load({"SERVICE_DATABASE_URL": f"{scheme}://u:pw@h:5433/db?sslmode=require"})
+    assert configuration.database_url == "postgresql+psycopg://u:pw@h:5433/db?sslmode=require"
+    assert "pw" not in repr(configuration)
+
+
+def test_the_database_may_come_from_a_file_since_it_holds_a_password(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql+psycopg://u:pw@h/db\n")
+    configuration = load({"SERVICE_DATABASE_URL_FILE": str(tmp_path / "url")})
+    assert configuration.database_url == "postgresql+psycopg://u:pw@h/db"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        pytest.param("postgresql+psycopg2://u:pw@h/db", "a driver that is not here", id="other-driver"),
+        pytest.param("postgresql+asyncpg://u:pw@h/db", "a driver that is not here", id="async-driver"),
+        pytest.param("postgresql://u:pw@h/", "names no database", id="no-database"),
+        pytest.param("postgresql://u:pw/x@h/db", "has no number for a port", id="slash-in-the-password"),
+        pytest.param("postgresql://u:pw@h:port/db", "has no number for a port", id="no-port"),
+    ],
+)
+def test_a_postgresql_database_that_cannot_be_is_refused_without_its_password(
+    url: str, expected: str
+) -> None:
     text = refusal({"SERVICE_DATABASE_URL": url})
-    assert "PostgreSQL" in text
-    assert "sqlite:////" in text
-    assert "pw" not in text
+    assert expected in text
+    assert "pw@" not in text
+    assert "u:pw" not in text
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://h/db", "midtrans.db"])

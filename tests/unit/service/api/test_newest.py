@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.api import Api, Clock
-from support.world import migrated
+from support.databases import migrated
 
 from service.alarms import Alarms
 from service.api.app import create_api

@@ -1,7 +1,6 @@
 """A migrated database for every test, and what goes into it."""
 
 import hashlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -13,8 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from support.databases import SQLITE, migrated
 
-from service.db.migrate import upgrade
 from service.db.store import Store
 from service.db.unit import Unit
 from service.domain.records import NewReceipt
@@ -23,23 +22,19 @@ NOW = datetime(2026, 11, 22, 3, 4, 5, 678901, tzinfo=UTC)
 MakeReceipt = Callable[..., NewReceipt]
 
 
-@pytest.fixture(scope="session")
-def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "midtrans.db"
-    upgrade(f"sqlite:///{path}")
-    return path
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Return the file of a fresh database at head; a test that asks for it is of SQLite alone."""
+    return migrated(tmp_path / "midtrans.db")
 
 
 @pytest.fixture
-def database(_template: Path, tmp_path: Path) -> Path:
-    """Return the file of a fresh database at head."""
-    return Path(shutil.copy(_template, tmp_path / "midtrans.db"))
-
-
-@pytest.fixture
-def url(database: Path) -> str:
-    """Return its URL."""
-    return f"sqlite:///{database}"
+def url(store_kind: str, request: pytest.FixtureRequest) -> str:
+    """Return the URL of a fresh database at head: of the file if the test looks at it, else of each kind in turn."""
+    if store_kind == SQLITE:
+        return f"sqlite:///{request.getfixturevalue('database')}"
+    found: str = request.getfixturevalue("stored_at")
+    return found
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from service.db.unit import Unit
 from service.domain.records import ConsumerSpec, NewReceipt, ReceiptState
 from service.errors import Conflict, NotFound, SettingsInvalid, StoreError
 
+pytestmark = pytest.mark.on_file
 NOW = datetime(2026, 11, 22, 3, 4, 5, 678901, tzinfo=UTC)
 MONTH = timedelta(days=30)
 MakeReceipt = Callable[..., NewReceipt]

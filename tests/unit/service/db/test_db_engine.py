@@ -7,8 +7,11 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from service.db.engine import create_file, database_file, reader_engine, writer_engine
+from service.db.engine import database_of, reader_engine, writer_engine
+from service.db.sqlite import database_file
 from service.errors import SettingsInvalid
+
+pytestmark = pytest.mark.on_file
 
 
 def pragma(engine: Engine, name: str) -> object:
@@ -40,7 +43,7 @@ def test_readers_cannot_write(url: str, name: str, value: object) -> None:
 
 
 def test_the_writer_holds_the_write_lock_from_the_beginning_of_its_transaction(url: str) -> None:
-    first, second = writer_engine(url), writer_engine(url, busy_timeout_ms=10)
+    first, second = writer_engine(url), writer_engine(url, wait_s=0.01)
     with first.begin(), pytest.raises(OperationalError, match="locked"), second.begin():
         pytest.fail("both began")
     first.dispose()
@@ -77,7 +80,7 @@ def test_anything_but_a_sqlite_file_is_refused_by_name_of_the_setting(url: str) 
 
 def test_a_new_database_is_for_its_owner_alone_and_so_are_the_files_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "data" / "midtrans.db"
-    assert create_file(f"sqlite:///{path}") == path
+    database_of(f"sqlite:///{path}").create()
     engine = writer_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t (x)")
@@ -90,6 +93,6 @@ def test_a_new_database_is_for_its_owner_alone_and_so_are_the_files_beside_it(tm
 def test_an_existing_database_keeps_its_mode_and_content(database: Path) -> None:
     database.chmod(0o640)
     before = database.read_bytes()
-    create_file(f"sqlite:///{database}")
+    database_of(f"sqlite:///{database}").create()
     assert stat.S_IMODE(database.stat().st_mode) == 0o640
     assert database.read_bytes() == before

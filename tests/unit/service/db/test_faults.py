@@ -2,7 +2,9 @@
 
 import sqlite3
 
+import psycopg
 import pytest
+from psycopg import errors
 from sqlalchemy.exc import DBAPIError
 
 from service.db.faults import Fault, classify, describe
@@ -52,3 +54,50 @@ def test_a_description_names_the_error_and_no_parameter() -> None:
     error = error_of(sqlite3.SQLITE_FULL)
     assert describe(DBAPIError("INSERT …", ("secret",), error)) == "SQLITE_NAME: what SQLite says"
     assert describe(ValueError("secret")) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ("40001", Fault.AGAIN),  # serialization
+        ("40P01", Fault.AGAIN),  # deadlock
+        ("55P03", Fault.AGAIN),  # lock not to be had
+        ("53100", Fault.PASSING),  # disk full
+        ("53300", Fault.PASSING),  # too many connections
+        ("57P01", Fault.PASSING),  # admin shutdown
+        ("57P02", Fault.PASSING),  # crash shutdown
+        ("57P03", Fault.PASSING),  # cannot connect now
+        ("25006", Fault.PASSING),  # read-only
+        ("25P03", Fault.PASSING),  # idle in transaction
+        ("28P01", Fault.PASSING),  # wrong password
+        ("3D000", Fault.PASSING),  # no such database
+        ("58030", Fault.PASSING),  # I/O error
+        ("XX001", Fault.PASSING),  # data corrupted
+        ("23505", Fault.OWN),  # unique
+        ("23502", Fault.OWN),  # not null
+        ("22021", Fault.OWN),  # a character that is none
+        ("42P01", Fault.OWN),  # no such table
+    ],
+)
+def test_states_of_a_server_mean_the_same_bare_or_wrapped(state: str, fault: Fault) -> None:
+    error = errors.lookup(state)("what the server says")
+    assert classify(error) is fault
+    assert classify(DBAPIError("INSERT …", ("secret",), error)) is fault
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (psycopg.OperationalError("server closed the connection unexpectedly"), Fault.PASSING),
+        (psycopg.InterfaceError("the connection is closed"), Fault.PASSING),
+        (psycopg.ProgrammingError("the query has 0 placeholders"), Fault.OWN),
+        (psycopg.DataError("no such value"), Fault.OWN),
+    ],
+)
+def test_a_lost_connection_passes(error: psycopg.Error, fault: Fault) -> None:
+    assert classify(error) is fault
+
+
+def test_a_description_of_a_servers_error_quotes_no_value_of_the_works_own() -> None:
+    assert describe(errors.lookup("23505")("duplicate key\nDETAIL: (order_id)=(secret)")) == "UniqueViolation"
+    assert describe(errors.lookup("53100")("disk full")) == "DiskFull: disk full"

@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, NoReturn
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from service.db import batch
 from service.db.store import Store
-from service.db.tables import bodies, receipts
+from service.db.tables import bodies, checks, receipts
 from service.db.topic import Topic
 from service.db.unit import Unit
 from service.domain.records import NewReceipt
@@ -33,20 +34,24 @@ def refuse(_: Unit) -> NoReturn:
     raise Refused
 
 
+_turns = count()
+
+
 def add_order(name: str) -> Callable[[Unit], str]:
     """Return a unit of work that leaves a row behind."""
-    statement = text("INSERT INTO expectations VALUES ('m', :name, '1.00', NULL, NULL, 0, 0)")
 
     def work(unit: Unit) -> str:
-        unit.connection.execute(statement, {"name": name})
+        row = {"merchant": "m", "order_id": name, "transaction_id": "", "due_at": unit.now}
+        unit.connection.execute(insert(checks), row | {"failures": next(_turns)})
         return name
 
     return work
 
 
 def orders(store: Store) -> list[str]:
-    query = text("SELECT order_id FROM expectations ORDER BY rowid")
-    return store.read(lambda unit: [row[0] for row in unit.connection.execute(query)])
+    """Return the names in the order in which their units ran."""
+    query = select(checks.c.order_id).order_by(checks.c.failures)
+    return store.read(lambda unit: list(unit.connection.scalars(query)))
 
 
 def ids(store: Store) -> set[UUID]:

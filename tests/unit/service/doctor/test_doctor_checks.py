@@ -4,7 +4,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from support.world import migrated
+from support.databases import migrated
 
 from service.doctor import Level, examine
 from service.settings import Configuration

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.databases import migrated
 from support.services import without_privileges
-from support.world import migrated
 
 from service.db import health
 from service.doctor import Finding, Level, storage
@@ -83,7 +83,7 @@ def test_damage_fails_and_says_how_to_go_on(database: Path) -> None:
 def test_a_database_held_by_another_process_is_a_warning(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "BUSY_MS", 50)
+    monkeypatch.setattr(health, "BUSY_S", 0.05)
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         finding = look(database)["database commit"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ Body = dict[str, Any]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with make_world(tmp_path) as made:
+def world(stored_at: str, tmp_path: Path) -> Iterator[World]:
+    with make_world(tmp_path, url=stored_at) as made:
         yield made
 
 
@@ -143,9 +144,12 @@ class TestFloods:
         late = world.account.notification("LATE")
         world.notify(late)
         world.notify({**late, "transaction_id": "unknown"})
-        for claim in world.claim():
-            world.confirm(claim)
-        assert world.claim() == []  # and what was left is in the lane of repeats
+        firsts = 0
+        while claims := world.claim():
+            for claim in claims:
+                world.confirm(claim)
+            firsts += len(claims)
+        assert firsts == 2  # what was left is in the lane of repeats
         taken = world.claim(repeat=True, limit=4) + world.claim(repeat=True, limit=4)
         assert {claim.order_id for claim in taken} == {"A-1", "LATE"}
 
@@ -160,9 +164,8 @@ class TestFloods:
         assert world.types() == ["settled"]
         world.confirm_due()
         assert world.types() == ["settled"]
-        assert world.receipt_states() == [("applied", None)] * MOST_RECEIPTS + [("unchanged", None)] * (
-            count - MOST_RECEIPTS
-        )
+        ended = {("applied", None): MOST_RECEIPTS, ("unchanged", None): count - MOST_RECEIPTS}
+        assert Counter(world.receipt_states()) == ended
         assert len(world.gateway.asked) == 3
 
     def test_altered_bodies_that_stay_open_are_each_asked_about_in_turn(self, world: World) -> None:

@@ -12,8 +12,8 @@ from service.errors import CannotBeAsked, ClaimLost, GatewayUnavailable
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with make_world(tmp_path) as made:
+def world(stored_at: str, tmp_path: Path) -> Iterator[World]:
+    with make_world(tmp_path, url=stored_at) as made:
         yield made
 
 

@@ -12,8 +12,8 @@ from service.db.tables import receipts
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with make_world(tmp_path) as made:
+def world(stored_at: str, tmp_path: Path) -> Iterator[World]:
+    with make_world(tmp_path, url=stored_at) as made:
         yield made
 
 

@@ -2,12 +2,10 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from service.db.migrate import upgrade
 from service.db.store import Store
 from service.domain.merchant import Merchant
 from service.domain.records import Oddity
@@ -19,10 +17,8 @@ NEW = OLD | {"shop-a": Merchant("shop-a", ("old-key", "new-key"))}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path / 'midtrans.db'}"
-    upgrade(url)
-    made = Store(url, clock=lambda: NOW)
+def store(stored_at: str) -> Iterator[Store]:
+    made = Store(stored_at, clock=lambda: NOW)
     made.start()
     yield made
     made.close()
