@@ -247,7 +247,7 @@ class MidtransClient(BaseClient):
         hidden = in_flight.set(secrets)
         started = time.perf_counter()
         try:
-            response = self._pool.get().send(request, auth=None, follow_redirects=False)
+            response = self._pool.send(request)
         except FAILURES as error:
             return failure(call, error)
         finally:

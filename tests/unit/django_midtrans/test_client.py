@@ -538,16 +538,48 @@ def test_an_injected_client_sends_and_stays_open() -> None:
     assert requests[0].headers["Authorization"].startswith("Basic U0ItTWlk")
 
 
-def test_a_closed_client_opens_again_for_the_next_call(midtrans: respx.Router) -> None:
+def counted_closes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return what will hold each pool of httpx that is closed from here on."""
+    closed: list[object] = []
+    monkeypatch.setattr(httpx.HTTPTransport, "close", lambda pool: closed.append(pool))  # noqa: PLW0108 (bound)
+    return closed
+
+
+def test_a_closed_client_opens_again_for_the_next_call(
+    midtrans: respx.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = counted_closes(monkeypatch)
     midtrans.get(STATUS_URL).respond(json=FOUND)
     client = make_client()
     client.close()
     with client:
         first = client._pool.get()
         assert client.get_status("order-1") == FOUND
-    assert first.is_closed
+    assert closed == [first]
     assert client.get_status("order-1") == FOUND
+    assert client._pool.get() is not first
     client.close()
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def proxy() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(65536).partition(b"\r\n")[0])
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        thread = threading.Thread(target=proxy)
+        thread.start()
+        with MidtransClient("key", base_url="http://midtrans.invalid", retries=0) as client:
+            failing(lambda: client.get_status("order-1"))
+        thread.join(5)
+    assert asked == [b"GET http://midtrans.invalid/v2/order-1/status HTTP/1.1"]
 
 
 def test_a_connection_is_used_again() -> None:
@@ -631,10 +663,13 @@ def in_child(action: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_after_a_fork_the_child_has_connections_of_its_own(shared: None) -> None:
+def test_after_a_fork_the_child_has_connections_of_its_own(
+    shared: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = counted_closes(monkeypatch)
     client = make_client()
     before = client._pool.get()
-    assert in_child(lambda: client._pool.get() is not before and not before.is_closed)
+    assert in_child(lambda: client._pool.get() is not before and not closed)
     assert client._pool.get() is before
     client.close()
 
