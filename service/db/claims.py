@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Row, select, update
 
 from service.db import claim_statements as sql
+from service.db.bulk import execute_many
 from service.db.tables import claims, receipts
 from service.db.topic import Topic
 from service.domain.confirmation import ReceiptStep
@@ -255,7 +256,7 @@ class Claims:
             for order_id, rows in opened.items()
             for row in rows
         ]
-        self._connection.execute(sql.MARK, marks)
+        execute_many(self._connection, sql.MARK, marks)
 
     def _expected(self, merchant: str, orders: Collection[str]) -> dict[str, str | None]:
         rows = self._connection.execute(sql.EXPECTED, {"b_merchant": merchant, "b_orders": list(orders)})

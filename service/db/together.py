@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Executable, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from django_midtrans.status import OUTCOME_OF, Outcome
 from service.db import checks, claim_statements, claims, events, payments
+from service.db.bulk import Statement, execute_many
 from service.db.tables import claims as claims_table
 from service.db.topic import Topic
 from service.domain.confirmation import ReceiptStep
@@ -136,8 +137,8 @@ class Together:
         if rows.events:
             self.unit.announce(Topic.EVENTS)
 
-    def _execute(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> int:
-        return self.unit.connection.execute(statement, rows).rowcount if rows else 0
+    def _execute(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
+        return execute_many(self.unit.connection, statement, rows)
 
 
 class Draft:

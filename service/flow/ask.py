@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from django_midtrans.facts import PaymentFacts
@@ -38,7 +39,7 @@ def inquire(claim: Claim, *, merchant: Merchant, gateway: Gateway) -> Inquiry:
 
 def bodies_of(claim: Claim) -> list[Body]:
     """Return the notifications of the claim's receipts; they were parsed before they were stored."""
-    return [parse_object(receipt.raw) for receipt in claim.receipts]
+    return [_parsed(receipt.raw) for receipt in claim.receipts]
 
 
 def pair_of(
@@ -74,12 +75,18 @@ def agreeing_with(answer: PaymentFacts, claim: Claim) -> Claim:
         for receipt, body in zip(claim.receipts, bodies_of(claim), strict=True)
         if answer.merchant_id is None or read_text(body, "merchant_id") in (None, answer.merchant_id)
     )
-    return replace(claim, receipts=kept) if kept else claim
+    return replace(claim, receipts=kept) if 0 < len(kept) < len(claim.receipts) else claim
 
 
 def is_about(facts: PaymentFacts, transaction_id: str) -> bool:
     """Say whether an answer speaks of *transaction_id*: asked with an order_id in its place, it names another."""
     return facts.transaction_id in (None, transaction_id)
+
+
+@lru_cache(maxsize=128)
+def _parsed(raw: bytes) -> Body:
+    """Return what is read several times on the way from the question to its application; nobody changes it."""
+    return parse_object(raw)
 
 
 def _naming_a_transaction(reply: Reply) -> Reply:
