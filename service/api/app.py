@@ -25,6 +25,7 @@ from service.api.auth import BEARER, Auth
 from service.api.bell import Bell
 from service.api.context import ApiContext
 from service.api.door import Door
+from service.api.lookout import Lookout
 from service.api.newest import Newest
 from service.api.openapi import openapi_of
 from service.api.problems import on_http_error, on_service_error, on_validation_error
@@ -66,6 +67,7 @@ def create_api(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.bell = Bell(context.store)
+    app.state.lookout = Lookout(context.store, app.state.bell)
     app.state.streams = Streams(
         context.store, Newest(context.store, app.state.bell), context.metrics, context.streams
     )

@@ -45,6 +45,7 @@ async def lease_events(
         got = await Call(
             context,
             request.app.state.bell,
+            request.app.state.lookout,
             name,
             body or models.LeaseBody(),
             gone=gone,

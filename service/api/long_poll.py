@@ -7,20 +7,18 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Receive
 
 from service.api.bell import Bell
 from service.api.context import ApiContext
+from service.api.lookout import FOLLOWERS, Lookout
 from service.api.models import LeaseBody
 from service.db.unit import Unit
 from service.domain.delivery import Delivery, Lease, parse_leases
 from service.flow import lease
 from service.flow.give_back import Died
 
-LOOK_AGAIN_S: Final = 5.0
-"""How long a ring that got lost may be missed."""
 SEARCH_S: Final = 5.0
 """How long a call goes through events that its consumer does not want."""
 
@@ -55,11 +53,11 @@ class Gone:
             return self._watch.done()
         return _at_hand(self._request.receive) == "http.disconnect"
 
-    async def or_(self, ring: asyncio.Future[None], timeout_s: float) -> None:
-        """Return at the ring, when the time is over, or when the client has gone."""
+    async def or_(self, turn: asyncio.Future[None], timeout_s: float) -> None:
+        """Return at the turn, when the time is over, or when the client has gone."""
         if self._watch is None:
             self._watch = asyncio.ensure_future(self._watch_it())
-        await asyncio.wait((ring, self._watch), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((turn, self._watch), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
     def stop(self) -> None:
         """Watch no longer."""
@@ -78,6 +76,7 @@ class Call:
         self,
         context: ApiContext,
         bell: Bell,
+        lookout: Lookout,
         name: str,
         body: LeaseBody,
         *,
@@ -86,6 +85,7 @@ class Call:
     ) -> None:
         self._context = context
         self._bell = bell
+        self._lookout = lookout
         self._name = name
         self._body = body
         self._gone = gone
@@ -100,20 +100,38 @@ class Call:
             await self._ack(leases[: lease.MOST_AT_ONCE])
             leases = leases[lease.MOST_AT_ONCE :]
         deadline = self._clock() + self._body.wait_seconds
+        self._bell.next_ring()  # from now on it rings
         heard = self._bell.rings
-        ring = self._bell.next_ring()
         idle_s = await self._lend(leases)
         while not self._got.deliveries and (left := deadline - self._clock()) > 0 and not self._bell.closed:
-            if self._bell.rings == heard:
-                await self._gone.or_(ring, min(left, LOOK_AGAIN_S, left if idle_s is None else idle_s))
+            turn = self._lookout.enter(self._name, heard=heard, due_s=idle_s)
+            try:
+                await self._gone.or_(turn, left)
+            except asyncio.CancelledError:
+                self._lookout.pass_on(self._name, int(turn.done()))
+                raise
+            finally:
+                self._lookout.leave(self._name, turn)
+            if turn.done() and not self._bell.closed:
+                heard = self._bell.rings
+                idle_s = await self._take_turn()
             if self._gone.now():
-                return None
-            heard, ring = self._bell.rings, self._bell.next_ring()
-            ready, idle_s = await self._peek()
-            if ready:
+                return await self._unless_gone()
+        return await self._unless_gone()
+
+    async def _take_turn(self) -> float | None:
+        """Lend, and let others have their turn when there may be more, or when this call can do nothing with it."""
+        others = 1
+        try:
+            if not self._gone.now():
                 await self._check_again()  # the token may have been revoked while the call waited
                 idle_s = await self._lend([])
-        return await self._unless_gone()
+                others = FOLLOWERS if self._got.deliveries else 0
+                self._lookout.note_due(self._name, idle_s)  # this call's own time may be over
+                return idle_s
+            return None
+        finally:
+            self._lookout.pass_on(self._name, others)
 
     async def _ack(self, leases: Sequence[Lease]) -> None:
         acked = await self._context.store.write_async(lambda unit: lease.ack(unit, self._name, leases))
@@ -164,14 +182,6 @@ class Call:
         self._got.ended += acked.ended
         if acked.acked:
             self._context.metrics.acked.labels(self._name).inc(len(acked.acked))
-
-    async def _peek(self) -> tuple[bool, float | None]:
-        """Say whether a lease call would find something, without asking the writer, or when it will."""
-        return await run_in_threadpool(self._context.store.read, self._look)
-
-    def _look(self, unit: Unit) -> tuple[bool, float | None]:
-        looked = lease.look(unit, self._name)
-        return looked.ready, _seconds_to(looked.next_due_at, unit.now)
 
     async def _unless_gone(self) -> Got | None:
         """Return what was got; give it back when the client has gone meanwhile."""

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from support.api import Api
+from support.sse import came
 
 from service.domain.records import Role
 
@@ -167,9 +168,9 @@ async def test_waiting_calls_hold_no_threads_and_one_event_goes_to_one_of_them(a
     assert sum(len(answer["deliveries"]) for answer in answers) == 1
 
 
-async def _short_wait(api: Api, url: str) -> dict[str, Any]:
+async def _short_wait(api: Api, url: str, wait_seconds: float = 2) -> dict[str, Any]:
     async with httpx.AsyncClient(base_url=url, headers=api.auth(Role.CONSUMER), timeout=60) as client:
-        answer: dict[str, Any] = (await client.post(LEASE, json={"wait_seconds": 2})).json()
+        answer: dict[str, Any] = (await client.post(LEASE, json={"wait_seconds": wait_seconds})).json()
         return answer
 
 
@@ -220,3 +221,94 @@ async def test_sixteen_threads_never_hold_the_same_event_or_payment_at_once(api:
     assert set(done.values()) == {1}
     assert len(done) == 600
     assert all(numbers == sorted(numbers) for numbers in order.values())
+
+
+async def test_many_waiting_calls_share_their_looks_and_do_not_all_come_for_one_event(
+    api: Api, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.make(types=["midtrans.payment.settled"])
+    tasks = [asyncio.create_task(_short_wait(api, served, 4)) for _ in range(40)]
+    assert await came(lambda: len(_turns(api)) == 40)
+    reads: list[int] = []
+    writes: list[int] = []
+    read, write = api.store.read, api.store.write_async
+
+    def counting_read(query: Any) -> Any:
+        reads.append(1)
+        return read(query)
+
+    def counting_write(work: Any) -> Any:
+        writes.append(1)
+        return write(work)
+
+    await asyncio.sleep(0.3)
+    monkeypatch.setattr(api.store, "read", counting_read)
+    monkeypatch.setattr(api.store, "write_async", counting_write)
+    for number in range(10):
+        await api.log(f"p{number}", type_="midtrans.payment.expired")
+        await asyncio.sleep(0.03)
+    assert not any(task.done() for task in tasks)
+    assert len(reads) <= 12
+    assert not writes
+    await api.log("wanted")
+    assert await came(lambda: any(task.done() for task in tasks))
+    await asyncio.sleep(0.2)
+    assert (
+        len(writes) <= 1 + 2 + 1
+    )  # the one that got it, its followers; and one more look may have been under way
+    assert sum(len(answer["deliveries"]) for answer in await asyncio.gather(*tasks)) == 1
+
+
+def _turns(api: Api) -> list[Any]:
+    found: list[Any] = api.app.state.lookout._waiting.get("shipping", [])
+    return found
+
+
+async def test_every_one_of_many_waiting_calls_gets_its_event(api: Api, served: str) -> None:
+    await api.make()
+    body = {"limit": 1, "wait_seconds": 10}
+    async with httpx.AsyncClient(
+        base_url=served, headers=api.auth(Role.CONSUMER), timeout=60, limits=httpx.Limits()
+    ) as client:
+        tasks = [asyncio.create_task(client.post(LEASE, json=body)) for _ in range(20)]
+        assert await came(lambda: len(_turns(api)) == 20)
+        began = time.perf_counter()
+        await api.log(*(f"p{number}" for number in range(20)))  # one commit, one ring
+        answers = [(await task).json() for task in tasks]
+    assert time.perf_counter() - began < 5
+    assert {one["event"]["data"]["p"] for answer in answers for one in answer["deliveries"]} == {
+        f"p{number}" for number in range(20)
+    }
+
+
+async def test_a_lease_that_is_lost_comes_to_who_waits_although_another_lent_it(
+    api: Api, served: str
+) -> None:
+    await api.make(lease_seconds=1)
+    first = await waiting(api, served)
+    second = await waiting(api, served)
+    await api.log("a")
+    for task in (first, second):
+        answer, _ = await task
+        api.clock.forward(6)  # past the lease and the wait after it
+        assert [one["event"]["data"]["p"] for one in answer["deliveries"]] == ["a"]
+
+
+async def test_calls_that_wait_for_a_consumer_that_is_deleted_are_404(api: Api, served: str) -> None:
+    await api.make()
+    async with httpx.AsyncClient(base_url=served, headers=api.auth(Role.CONSUMER), timeout=60) as client:
+        tasks = [asyncio.create_task(client.post(LEASE, json={"wait_seconds": 20})) for _ in range(3)]
+        assert await came(lambda: len(_turns(api)) == 3)
+        await api.client.delete("/v1/consumers/shipping")
+        assert [(await task).status_code for task in tasks] == [404] * 3
+
+
+async def test_a_ring_that_got_lost_is_made_up_for(
+    api: Api, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.lookout.LOOK_AGAIN_S", 0.2)
+    await api.make()
+    task = await waiting(api, served)
+    monkeypatch.setattr(api.app.state.bell, "_ring", lambda: None)
+    await api.log("a")
+    assert len((await asyncio.wait_for(task, 5))[0]["deliveries"]) == 1
