@@ -1,15 +1,17 @@
 """NATS JetStream: subject ``<subject>.<type>``, and the event's id as what the stream tells repeats by."""
 
 import asyncio
-import contextlib
+import itertools
+import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import nats
 import nats.errors
 import nats.js.errors
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.client import JetStreamContext
 
@@ -32,6 +34,7 @@ DUPLICATE_WINDOW_S: Final = 600.0
 SHORTEST_WINDOW_S: Final = 60.0
 _ONE_ANY: Final = "*"
 _ALL_ANY: Final = ">"
+_NO_RESPONDERS: Final = "503"
 _REPAIR: Final = (
     nats.errors.AuthorizationError,
     nats.errors.InvalidUserCredentialsError,
@@ -53,8 +56,9 @@ class NatsRelay:
         self._name = name
         self._options = options
         self._client = Client()
-        self._stream: JetStreamContext | None = None
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._inbox = ""
+        self._numbers = itertools.count()
+        self._waiting: dict[str, asyncio.Future[Msg]] = {}
         self._lost: BaseException | None = None
 
     async def open(self) -> None:
@@ -83,11 +87,13 @@ class NatsRelay:
             error_cb=self._on_error,
             closed_cb=self._on_closed,
         )
-        self._stream = self._client.jetstream(timeout=CONFIRM_S, publish_async_max_pending=100_000)
+        self._inbox = self._client.new_inbox()
+        await self._client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+        stream = self._client.jetstream(timeout=CONFIRM_S)
         try:
-            found = await self._stream.stream_info(self._options.stream)
+            found = await stream.stream_info(self._options.stream)
         except nats.js.errors.NotFoundError:
-            await self._make(self._stream)
+            await self._make(stream)
         else:
             check_stream(found, self._options)
 
@@ -104,36 +110,55 @@ class NatsRelay:
         log.warning("relay_stream_made", relay=self._name, stream=self._options.stream)
 
     async def _send(self, message: Message) -> None:
-        if self._stream is None or self._lost is not None:
+        # The client's own publish_async leaves its futures open when the stream answers with an error.
+        if self._lost is not None or not self._inbox:
             raise self._lost or nats.errors.ConnectionClosedError
+        reply = f"{self._inbox}.{next(self._numbers)}"
+        future = self._waiting[reply] = asyncio.get_running_loop().create_future()
         try:
-            future = await self._stream.publish_async(
+            await self._client.publish(
                 f"{self._options.subject}.{message.type}",
                 message.body,
+                reply=reply,
                 headers={"Nats-Msg-Id": message.id, "Content-Type": MEDIA_TYPE},
             )
+            self._judge(await future)
         except nats.errors.MaxPayloadError as error:
             raise _too_large(message) from error
-        self._waiting.add(future)
-        try:
-            answer = await future
         finally:
-            self._waiting.discard(future)
-        if answer.stream != self._options.stream:
+            self._waiting.pop(reply, None)
+
+    def _judge(self, answer: Msg) -> None:
+        """Return when the stream keeps the message."""
+        if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
+            raise BrokerUnavailable(f"no stream takes the subject; is {self._options.stream!r} gone?")
+        said = json.loads(answer.data)
+        if (error := said.get("error")) is not None:
+            raise BrokerUnavailable(
+                f"stream {self._options.stream!r} says: {error.get('description', error)}"
+            )
+        if said.get("stream") != self._options.stream:
             raise BrokerRefused(
-                f"the subject belongs to stream {answer.stream!r}, not to {self._options.stream!r}"
+                f"the subject belongs to stream {said.get('stream')!r}, not to {self._options.stream!r}"
             )
 
+    async def _on_answer(self, answer: Msg) -> None:
+        future = self._waiting.get(answer.subject)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
     async def _on_error(self, error: Exception) -> None:
-        self._lost = self._lost or error
+        self._lose(error)
 
     async def _on_closed(self) -> None:
+        self._lose(nats.errors.ConnectionClosedError())
+
+    def _lose(self, error: Exception) -> None:
         """Let nobody wait for an answer that cannot come any more."""
-        self._lost = self._lost or nats.errors.ConnectionClosedError()
-        for future in self._waiting:
+        self._lost = self._lost or error
+        for future in self._waiting.values():
             if not future.done():
-                with contextlib.suppress(asyncio.InvalidStateError):
-                    future.set_exception(nats.errors.ConnectionClosedError())
+                future.set_exception(error)
 
     def _translate(self, error: BaseException) -> BrokerError:
         if isinstance(error, BrokerError):

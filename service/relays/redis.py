@@ -1,12 +1,19 @@
 """Redis Streams: a batch is one transaction, so that all of it is added, in order, or nothing."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
 
 from service.domain.relaying import Message, RedisOptions
 from service.errors import BrokerError, BrokerRefused, BrokerUnavailable
@@ -23,7 +30,7 @@ _REPAIR: Final = (
     "invalid DB index",
     "invalid password",
 )
-_PASSES: Final = "OOM"
+_COMMAND: Final = re.compile(r"Command # \d+ \(.*?\) of pipeline caused error: ")
 
 
 def connect(name: str, options: RedisOptions) -> "RedisRelay":
@@ -82,7 +89,9 @@ class RedisRelay:
         await close_soon(self._redis.aclose())
 
     def _translate(self, error: BaseException) -> BrokerError:
-        reason = describe(error, self._options.url)
+        if isinstance(error, OutOfMemoryError):
+            return BrokerUnavailable("the server is full: it would use more than maxmemory allows")
+        reason = _COMMAND.sub("", describe(error, self._options.url))
         if isinstance(error, AuthenticationError | NoPermissionError):
             return BrokerRefused(reason)
         if isinstance(error, ResponseError) and any(word in reason for word in _REPAIR):

@@ -2,35 +2,19 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.brokers import BROKERS, UnderTest
 from support.process import ROOT
-from support.relaying import Log, check_kept, relaying, until
+from support.relaying import Log, finish, is_done, relaying, until
 
-from service.domain import relaying as domain
 from service.domain.relaying import RelaySpec
-from service.flow import relay as flow
 from service.flow.relay_edges import Broker
-from service.relays import base
 from service.relays.memory import MemoryBroker, MemoryRelay
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _in_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("nats", "redis", "kafka"):
-        monkeypatch.setattr(f"service.relays.{module}.CONFIRM_S", 1.5)
-    for module in ("nats", "redis", "rabbitmq", "kafka"):
-        monkeypatch.setattr(f"service.relays.{module}.OPEN_S", 3.0)
-    monkeypatch.setattr(base, "CONFIRM_S", 1.5)
-    monkeypatch.setattr(domain, "LONGEST_WAIT_S", 0.5)
-    monkeypatch.setattr(flow, "BEAT_S", 0.5)
-    monkeypatch.setattr(flow, "LOOK_S", 0.2)
 
 
 @pytest.fixture(params=list(BROKERS))
@@ -40,30 +24,6 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UnderTest
         yield under_test
     finally:
         under_test.close()
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    made = Log(tmp_path)
-    yield made
-    made.store.close()
-
-
-def is_done(log: Log, name: str = "out") -> bool:
-    return bool(log.messages) and log.position(name) >= log.messages[-1].position
-
-
-def finish(log: Log, broker: UnderTest) -> None:
-    """Wait until all is relayed, and look at the place and the broker again and again on the way."""
-    deadline = time.monotonic() + 60
-    while True:
-        position = log.position("out")  # first: what the place says is kept by then
-        check_kept(log.messages, broker.kept(), up_to=position)
-        if is_done(log):
-            break
-        assert time.monotonic() < deadline, log.state("out")
-        time.sleep(0.05)
-    check_kept(log.messages, broker.kept())
 
 
 def test_events_come_once_each_as_they_are_stored_in_order(broker: UnderTest, log: Log) -> None:
@@ -104,12 +64,12 @@ def test_what_comes_while_it_is_down_is_published_when_it_is_up(broker: UnderTes
         finish(log, broker)
         broker.down()
         log.append_many(40, payments=4)
-        until(lambda: log.state("out").error, about=lambda: log.state("out"))
+        until(log.error)
         assert relayer.problems() is not None
         assert log.lag("out") == 40
         broker.up()
         finish(log, broker)
-        until(lambda: log.state("out").error is None)
+        until(lambda: not log.error())
         until(lambda: relayer.problems() is None)
     assert log.state("out").failing_since is None
 
@@ -128,7 +88,7 @@ def test_a_broker_that_stands_still_gets_everything_when_it_goes_on(broker: Unde
         finish(log, broker)
         broker.stall()
         log.append_many(60, payments=5)
-        until(lambda: log.state("out").error, about=lambda: log.state("out"))
+        until(log.error)
         broker.go_on()
         finish(log, broker)
 
@@ -153,7 +113,7 @@ def test_one_that_is_down_holds_back_no_other(broker: UnderTest, log: Log) -> No
     with relaying(log, {"out": broker.spec(), "other": broker.spec()}, connect):
         until(lambda: is_done(log, "other"))
         assert log.position("out") == 0
-        until(lambda: log.state("out").error)
+        until(log.error)
     assert len(other.kept) == 50
     broker.up()
 

@@ -134,7 +134,7 @@ class Nats(UnderTest):
     kind = "nats"
 
     def __init__(self, folder: Path, *more: str) -> None:
-        self.server = servers.nats_server(folder, *more)
+        self.server = servers.nats_server(folder / self.kind, *more)
         self.server.start()
         super().__init__(Proxy(self.server.port))
 
@@ -171,7 +171,7 @@ class Redis(UnderTest):
     kind = "redis"
 
     def __init__(self, folder: Path, *more: str) -> None:
-        self.server = servers.redis_server(folder, *more)
+        self.server = servers.redis_server(folder / self.kind, *more)
         self.server.start()
         super().__init__(Proxy(self.server.port))
 
@@ -255,7 +255,7 @@ class Kafka(UnderTest):
 
     kind = "kafka"
 
-    def __init__(self, _folder: Path) -> None:
+    def __init__(self, _folder: Path, *_more: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", MOCK_CLUSTER],
             cwd=ROOT,

@@ -20,7 +20,7 @@ from service.domain.relaying import Message, RelaySpec, RelayState
 from service.flow.relay_edges import Broker
 from service.metrics import Metrics
 from service.relayer import Relayer
-from support.brokers import Kept
+from support.brokers import Kept, UnderTest
 from support.databases import migrated
 
 
@@ -73,6 +73,11 @@ class Log:
 
     def state(self, name: str) -> RelayState:
         return self.store.read(lambda unit: unit.relays.get(name))
+
+    def error(self, name: str = "out") -> str:
+        """Return why the relay does not go on; empty when it does, or was not begun yet."""
+        states = self.store.read(lambda unit: unit.relays.all())
+        return next((state.error or "" for state in states if state.name == name), "")
 
     def position(self, name: str) -> int:
         states = self.store.read(lambda unit: unit.relays.all())
@@ -167,3 +172,20 @@ def check_kept(messages: list[Message], kept: list[Kept], *, up_to: int | None =
         order[stored[identity].partitionkey].append(stored[identity].position)
     for positions in order.values():
         assert positions == sorted(positions)
+
+
+def is_done(log: Log, name: str = "out") -> bool:
+    return bool(log.messages) and log.position(name) >= log.messages[-1].position
+
+
+def finish(log: Log, broker: UnderTest) -> None:
+    """Wait until all is relayed, and look at the place and the broker again and again on the way."""
+    deadline = time.monotonic() + 60
+    while True:
+        position = log.position("out")  # first: what the place says is kept by then
+        check_kept(log.messages, broker.kept(), up_to=position)
+        if is_done(log):
+            break
+        assert time.monotonic() < deadline, log.state("out")
+        time.sleep(0.05)
+    check_kept(log.messages, broker.kept())

@@ -1,0 +1,50 @@
+"""Waits are short here, and every broker that a test starts ends with it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from support.brokers import UnderTest
+from support.relaying import Log
+
+from service.domain import relaying as domain
+from service.flow import relay as flow
+from service.relays import base
+
+B = TypeVar("B", bound=UnderTest)
+Start = Callable[..., B]
+
+
+@pytest.fixture(autouse=True)
+def _in_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("nats", "redis", "kafka"):
+        monkeypatch.setattr(f"service.relays.{module}.CONFIRM_S", 1.5)
+    for module in ("nats", "redis", "rabbitmq", "kafka"):
+        monkeypatch.setattr(f"service.relays.{module}.OPEN_S", 3.0)
+    monkeypatch.setattr(base, "CONFIRM_S", 1.5)
+    monkeypatch.setattr(domain, "LONGEST_WAIT_S", 0.5)
+    monkeypatch.setattr(flow, "BEAT_S", 0.5)
+    monkeypatch.setattr(flow, "LOOK_S", 0.2)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    made = Log(tmp_path)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start[UnderTest]]:
+    """Return what starts a broker."""
+    started: list[UnderTest] = []
+
+    def make(kind: Callable[..., B], *arguments: str) -> B:
+        broker = kind(tmp_path / "broker", *arguments)
+        started.append(broker)
+        return broker
+
+    yield make
+    for broker in started:
+        broker.close()
