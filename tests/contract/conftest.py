@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 from support.brokers import UnderTest
+from support.databases import migrated
 from support.relaying import Log
 
 from service.domain import relaying as domain
@@ -30,7 +31,7 @@ def _in_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Log]:
-    made = Log(tmp_path)
+    made = Log(f"sqlite:///{migrated(tmp_path / 'midtrans.db')}")
     yield made
     made.store.close()
 

@@ -118,9 +118,7 @@ def test_one_that_is_down_holds_back_no_other(broker: UnderTest, log: Log) -> No
     broker.up()
 
 
-def test_killed_between_the_broker_and_the_place_it_is_published_again(
-    broker: UnderTest, log: Log, tmp_path: Path
-) -> None:
+def test_killed_between_the_broker_and_the_place_it_is_published_again(broker: UnderTest, log: Log) -> None:
     if not broker.outlives:
         pytest.skip("this broker dies with the process that publishes")
     log.append_many(40, payments=4)
@@ -138,7 +136,7 @@ def test_killed_between_the_broker_and_the_place_it_is_published_again(
     process.kill()
     process.communicate()
     before = broker.kept()
-    again = Log(tmp_path)
+    again = Log(log.url)
     again.messages = log.messages
     assert again.position("out") == 0
     assert len(before) == 40

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
@@ -21,7 +20,6 @@ from service.flow.relay_edges import Broker
 from service.metrics import Metrics
 from service.relayer import Relayer
 from support.brokers import Kept, UnderTest
-from support.databases import migrated
 
 
 def now() -> datetime:
@@ -31,11 +29,8 @@ def now() -> datetime:
 class Log:
     """A database with a log, and what was written to it."""
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "midtrans.db"
-        self.url = f"sqlite:///{path}"
-        if not path.exists():
-            migrated(path)
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.store = Store(self.url, clock=now)
         self.store.start()
         self.messages: list[Message] = []

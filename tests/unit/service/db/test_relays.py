@@ -19,8 +19,8 @@ NEW = RelaySpec("nats", NatsOptions("nats://h"))
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    made = Log(tmp_path)
+def log(stored_at: str) -> Iterator[Log]:
+    made = Log(stored_at)
     yield made
     made.store.close()
 
