@@ -128,6 +128,8 @@ async def test_streams_outlast_a_log_that_cannot_be_read_for_a_while(
     monkeypatch.setattr("service.api.newest.AFTER_TROUBLE_S", 0.05)
     monkeypatch.setattr("service.api.newest.LOOK_AGAIN_S", 0.05)
     async with stream(served, api.auth(Role.OPERATOR)) as source:
+        assert await came(lambda: api.app.state.streams.newest._since is not None)
+        await asyncio.sleep(0.2)  # it waits for the next event now, and reads nothing by itself
         read = api.store.read
 
         def fail(_query: Any) -> Any:
