@@ -139,10 +139,6 @@ class Call:
 
     async def _lend(self, acks: Sequence[Lease]) -> float | None:
         """Ack and lend; return in how many seconds something comes due, if it is known and nothing was lent."""
-        if self._gone.now():
-            if acks:
-                await self._ack(acks)
-            return None
         search_until = self._clock() + SEARCH_S
         while True:
             outcome = await self._context.store.write_async(self._unit_of_work(acks))

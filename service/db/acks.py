@@ -22,7 +22,7 @@ _KNOWN = select(acks.c.batch, acks.c.positions).where(
     acks.c.consumer == bindparam("consumer"), acks.c.batch.in_(bindparam("batches", expanding=True))
 )
 
-# "[1, 2]" and "[3]" make "[1, 2,3]" without reading the row first.
+# "[1,2]" and "[3]" make "[1,2,3]" without reading the row first.
 _REMEMBER = Quick(
     text(
         "INSERT INTO acks (batch, consumer, positions, acked_at)"
@@ -44,7 +44,7 @@ class Acks:
         """Keep that *leases* were acked."""
         now = self._unit.now
         rows = [
-            {"batch": batch, "consumer": consumer, "positions": json.dumps(positions), "acked_at": now}
+            {"batch": batch, "consumer": consumer, "positions": _array(positions), "acked_at": now}
             for batch, positions in by_batch(leases).items()
         ]
         if rows:
@@ -69,6 +69,10 @@ class Acks:
         over = select(acks.c.batch).where(acks.c.acked_at < self._unit.now - MEMORY)
         oldest = over.order_by(acks.c.acked_at).limit(rows)
         return self._connection.execute(delete(acks).where(acks.c.batch.in_(oldest))).rowcount
+
+
+def _array(numbers: Iterable[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"
 
 
 def by_batch(leases: Iterable[Lease]) -> dict[str, list[int]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from service.clock import Clock
 from service.db.faults import Fault, TransactionLost, classify
@@ -116,7 +115,7 @@ def _savepoint(connection: Connection) -> Iterator[None]:
     Raises:
         TransactionLost: SQLite undid the whole transaction, which some errors make it do.
     """
-    connection.exec_driver_sql("SAVEPOINT unit")
+    _tell(connection, "SAVEPOINT unit")
     try:
         yield
     except BaseException as error:
@@ -129,6 +128,12 @@ def _savepoint(connection: Connection) -> Iterator[None]:
 def _leave(connection: Connection, *statements: str) -> None:
     try:
         for statement in statements:
-            connection.exec_driver_sql(statement)
-    except DBAPIError as error:  # there is no savepoint any more: what ran before it is undone as well
+            _tell(connection, statement)
+    except Exception as error:  # there is no savepoint any more: what ran before it is undone as well
         raise TransactionLost("one of those who shared the transaction ended it") from error
+
+
+def _tell(connection: Connection, statement: str) -> None:
+    """Run *statement* without SQLAlchemy, to which every unit of work would pay as much as for a query."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(statement).close()

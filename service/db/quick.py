@@ -5,7 +5,7 @@ and comes out. What is left out is the rest of an execution: looking for the com
 objects (measured: 21 µs for a row by its key; 7 µs this way). Errors are the driver's own.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from sqlalchemy import ClauseElement, Connection, Dialect, TextClause
@@ -26,8 +26,8 @@ class _Made(NamedTuple):
     fixed: Mapping[str, Any]
     """Values that the statement itself brings."""
     positional: bool
-    loaders: tuple[_Converter | None, ...] | None
-    """Of the columns; None when there is nothing to convert."""
+    loaders: tuple[tuple[int, _Converter], ...]
+    """Of the columns that need one, by their number."""
 
 
 class Quick:
@@ -42,7 +42,7 @@ class Quick:
         made = self._for(connection.dialect)
         cursor = _driver(connection).execute(made.text, _bound(made, params))
         found: Sequence[tuple[Any, ...]] = cursor.fetchall()
-        return found if made.loaders is None else [_loaded(made.loaders, row) for row in found]
+        return [_loaded(made.loaders, row) for row in found] if made.loaders else found
 
     def run(self, connection: Connection, params: Mapping[str, Any]) -> int:
         """Return how many rows it changed."""
@@ -50,16 +50,15 @@ class Quick:
         count: int = _driver(connection).execute(made.text, _bound(made, params)).rowcount
         return count
 
-    def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it once for each of *rows*."""
-        made = self._for(connection.dialect)
-        bound = [_bound(made, row) for row in rows]
-        cursor = _driver(connection).cursor()
-        if len(bound) == 1:
-            cursor.execute(made.text, bound[0])
-        elif bound:
-            cursor.executemany(made.text, bound)
-        cursor.close()
+        if len(rows) == 1:
+            self.run(connection, rows[0])
+        elif rows:
+            made = self._for(connection.dialect)
+            cursor = _driver(connection).cursor()
+            cursor.executemany(made.text, _all_bound(made, rows))
+            cursor.close()
 
     def _for(self, dialect: Dialect) -> _Made:
         made = self._made.get(dialect.name)
@@ -93,12 +92,10 @@ def _binder(compiled: "SQLCompiler", name: str, dialect: Dialect) -> _Converter 
     return None if bind is None else bind.type.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _loaders(statement: ClauseElement, dialect: Dialect) -> tuple[_Converter | None, ...] | None:
-    if isinstance(statement, TextClause):
-        return None
-    columns = getattr(statement, "exported_columns", ())
-    loaders = tuple(column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns)
-    return loaders if any(loaders) else None
+def _loaders(statement: ClauseElement, dialect: Dialect) -> tuple[tuple[int, _Converter], ...]:
+    columns = () if isinstance(statement, TextClause) else getattr(statement, "exported_columns", ())
+    loaders = (column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns)
+    return tuple((number, loader) for number, loader in enumerate(loaders) if loader is not None)
 
 
 def _bound(made: _Made, params: Mapping[str, Any]) -> Any:
@@ -114,10 +111,33 @@ def _bound(made: _Made, params: Mapping[str, Any]) -> Any:
     }
 
 
-def _loaded(loaders: tuple[_Converter | None, ...], row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(
-        value if loader is None else loader(value) for loader, value in zip(loaders, row, strict=True)
-    )
+def _all_bound(made: _Made, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return what `_bound` would for each of *rows*; what they share is converted once."""
+    columns = [
+        _column(binder, [made.fixed.get(name) if name not in row else row[name] for row in rows])
+        for name, binder in zip(made.names, made.binders, strict=True)
+    ]
+    bound = list(zip(*columns, strict=True))
+    return bound if made.positional else [dict(zip(made.names, row, strict=True)) for row in bound]
+
+
+def _column(binder: _Converter | None, values: list[Any]) -> list[Any]:
+    if binder is None:
+        return values
+    seen, bound = values[0], binder(values[0])
+    converted: list[Any] = []
+    for value in values:
+        if value is not seen:
+            seen, bound = value, binder(value)
+        converted.append(bound)
+    return converted
+
+
+def _loaded(loaders: tuple[tuple[int, _Converter], ...], row: tuple[Any, ...]) -> tuple[Any, ...]:
+    values = list(row)
+    for number, loader in loaders:
+        values[number] = loader(values[number])
+    return tuple(values)
 
 
 PADDED: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -200,7 +200,7 @@ class _Lending:
         lend: list[Scanned] = []
         hold: list[Scanned] = []
         discarded = False
-        rows = room + SPARE_ROWS
+        rows = room if free else room + SPARE_ROWS
         for _ in range(ROUNDS):
             if room <= len(lend) or cursor >= until:
                 break
