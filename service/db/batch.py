@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -21,8 +21,7 @@ from service.errors import StoreError
 UNITS_FOR_S = 0.005  # then what has been done is committed, and receipts get their turn
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A receipt in the bulk lane."""
 
     future: AnyFuture
@@ -43,6 +42,10 @@ class Task:
         return self.future.set_running_or_notify_cancel()
 
 
+class NotAtOnce(Exception):
+    """Receipts cannot be stored all at once: the transaction is to be undone and the batch to be filled anew."""
+
+
 @dataclass(slots=True)
 class Batch:
     """What was taken from the queue for one commit, what became of it, and what it brought."""
@@ -52,14 +55,20 @@ class Batch:
     done: list[Task] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     topics: set[Topic] = field(default_factory=set)
+    by_halves: bool = False
 
     def fill(self, connection: Connection, clock: Clock) -> None:
         """Do the work inside the open transaction; those *tasks* stay for which there was no time.
 
         Raises only what concerns the whole transaction; one that fails by itself is undone by itself.
+
+        Raises:
+            NotAtOnce: Nothing was done so far; the next time it takes receipts by halves.
         """
-        if self.arrivals:
-            self._store(connection, clock, self.arrivals)
+        if self.arrivals and self.by_halves:
+            self._store_by_halves(connection, clock, self.arrivals)
+        elif self.arrivals:
+            self._store_at_once(connection, clock)
         end = time.monotonic() + UNITS_FOR_S
         while self.tasks:
             task = self.tasks.popleft()
@@ -76,12 +85,21 @@ class Batch:
         everyone: Iterable[Arrival | Task] = (*self.arrivals, *self.done, *self.tasks)
         wake([Outcome(one.future, error=error()) for one in everyone])
 
-    def _store(self, connection: Connection, clock: Clock, arrivals: Sequence[Arrival]) -> None:
+    def _store_at_once(self, connection: Connection, clock: Clock) -> None:
+        """Store all receipts, without a savepoint: nothing else has been done that would have to be kept."""
+        try:
+            self._store(connection, clock, self.arrivals)
+        except Exception as error:
+            if classify(error) is not Fault.OWN:
+                raise
+            self.by_halves = True
+            raise NotAtOnce from error
+
+    def _store_by_halves(self, connection: Connection, clock: Clock, arrivals: Sequence[Arrival]) -> None:
         """Store *arrivals* in one go; if that fails, by halves, until the one at fault stands alone."""
-        unit = Unit(connection, clock())
         try:
             with _savepoint(connection):
-                stored = unit.receipts.add_many([arrival.new for arrival in arrivals])
+                self._store(connection, clock, arrivals)
         except Exception as error:
             if classify(error) is not Fault.OWN:
                 raise
@@ -89,9 +107,12 @@ class Batch:
                 self.outcomes.append(Outcome(arrivals[0].future, error=error))
                 return
             middle = len(arrivals) // 2
-            self._store(connection, clock, arrivals[:middle])
-            self._store(connection, clock, arrivals[middle:])
-            return
+            self._store_by_halves(connection, clock, arrivals[:middle])
+            self._store_by_halves(connection, clock, arrivals[middle:])
+
+    def _store(self, connection: Connection, clock: Clock, arrivals: Sequence[Arrival]) -> None:
+        unit = Unit(connection, clock())
+        stored = unit.receipts.add_many([arrival.new for arrival in arrivals])
         self.topics |= unit.topics
         self.outcomes += [Outcome(one.future, was) for one, was in zip(arrivals, stored, strict=True)]
 

@@ -33,7 +33,7 @@ WITH new AS (
         received_at, source_address, path, headers, key_fingerprint, amount_form, answer, state,
         reason, due_at, false, 0, 0, 0, 0
     FROM new
-    ON CONFLICT (merchant, kind, digest) DO NOTHING
+    ON CONFLICT (order_id, merchant, kind, digest) DO NOTHING
     RETURNING id
 ), kept AS (
     INSERT INTO bodies (receipt_id, received_at, raw)
@@ -41,14 +41,30 @@ WITH new AS (
 )
 SELECT id FROM added
 """
+_HOLDERS = """
+SELECT new.id, receipts.id
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[]) AS new (id, order_id, merchant, kind, digest)
+JOIN receipts USING (order_id, merchant, kind, digest)
+"""
 
 
 def insert(connection: Connection, new: Sequence[NewReceipt], *, now: datetime) -> set[UUID]:
     """Store what of *new*, no two of which are equal, is not there yet, due *now*; return the ids of those."""
     # In one order everywhere: two batches with the same receipts must not wait for each other.
-    rows = [_row(one, now) for one in sorted(new, key=lambda one: (one.merchant, one.kind, one.digest))]
+    rows = [_row(one, now) for one in sorted(new, key=_identity)]
     columns = tuple(list(column) for column in zip(*rows, strict=True))
     return set(connection.exec_driver_sql(_INSERT, columns).scalars())
+
+
+def holders(connection: Connection, repeated: Sequence[NewReceipt]) -> dict[UUID, UUID]:
+    """Return for each of *repeated*, by its id, which receipt holds the same bytes."""
+    rows = [(one.id, *_identity(one)) for one in repeated]
+    columns = tuple(list(column) for column in zip(*rows, strict=True))
+    return {row[0]: row[1] for row in connection.exec_driver_sql(_HOLDERS, columns)}
+
+
+def _identity(receipt: NewReceipt) -> tuple[str, str, str, bytes]:
+    return receipt.order_id, receipt.merchant, receipt.kind, receipt.digest
 
 
 def _row(receipt: NewReceipt, now: datetime) -> tuple[object, ...]:

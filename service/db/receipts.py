@@ -1,6 +1,6 @@
 """Notifications as they came: stored once, in bulk; the same bytes again are counted."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -9,11 +9,9 @@ from sqlalchemy import bindparam, exists, null, select, update
 
 from django_midtrans.notification import NotificationKind, NotJson, parse_object
 from django_midtrans.payment import PaymentState
-from service.db import postgres_receipts
-from service.db.receipt_rows import headers_text
+from service.db import postgres_receipts, sqlite_receipts
 from service.db.tables import bodies, receipts
 from service.db.topic import Topic
-from service.db.types import microseconds
 from service.domain.confirmation import says_more
 from service.domain.records import ENDED, HELD, NewReceipt, ReceiptState, StoredReceipt
 
@@ -22,39 +20,6 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, str, bytes]
 
-_COLUMNS = [
-    "id",
-    "merchant",
-    "kind",
-    "digest",
-    "order_id",
-    "transaction_id",
-    "transaction_status",
-    "payment_type",
-    "received_at",
-    "source_address",
-    "path",
-    "headers",
-    "key_fingerprint",
-    "amount_form",
-    "answer",
-    "state",
-    "reason",
-    "due_at",
-    "repeat",
-    "answers",
-    "failures",
-    "seen_times",
-    "duplicates",
-]
-# As text for the driver, values in its terms: SQLAlchemy compiles an INSERT .. ON CONFLICT anew every time, which
-# costs as much as storing 15 receipts (0.35 ms), and its way of binding doubles the cost of each row.
-_INSERT = (
-    f"INSERT INTO receipts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' for _ in _COLUMNS)}) "  # noqa: S608
-    "ON CONFLICT (merchant, kind, digest) DO NOTHING"
-)
-_FRESH = (False, 0, 0, 0, 0)  # repeat … duplicates
-_INSERT_BODY = "INSERT INTO bodies (receipt_id, received_at, raw) VALUES (?, ?, ?)"
 _SET_GOING = {  # from the beginning: what earlier answers said is spent
     "state": ReceiptState.WAITING.value,
     "reason": null(),
@@ -75,11 +40,8 @@ _COUNT_REPEATS = (
 )
 
 
-_HOLDERS = select(receipts.c.id, receipts.c.digest).where(
-    receipts.c.merchant == bindparam("b_merchant"),
-    receipts.c.kind == bindparam("b_kind"),
-    receipts.c.digest.in_(bindparam("b_digests", expanding=True)),
-)
+_ON_POSTGRES = postgres_receipts.holders
+_ON_SQLITE = sqlite_receipts.holders
 _ENDED = (
     select(receipts.c.id, receipts.c.merchant, receipts.c.order_id, receipts.c.transaction_id, bodies.c.raw)
     .join(bodies, bodies.c.receipt_id == receipts.c.id)
@@ -135,45 +97,18 @@ class Receipts:
 
     def _insert(self, firsts: Mapping[_Key, NewReceipt]) -> Mapping[_Key, UUID]:
         """Insert what is new, bodies too; return which receipt holds each key."""
+        new = list(firsts.values())
         if self._connection.dialect.name == "postgresql":
-            added, ids = self._insert_in_one(firsts)
+            added, holders = postgres_receipts.insert(self._connection, new, now=self._unit.now), _ON_POSTGRES
         else:
-            added, ids = self._insert_in_two(firsts)
-        if any(receipt.state is ReceiptState.WAITING for receipt in added):
+            added, holders = sqlite_receipts.insert(self._connection, new), _ON_SQLITE
+        if any(receipt.state is ReceiptState.WAITING and receipt.id in added for receipt in new):
             self._unit.announce(Topic.RECEIPTS)
-        return ids
-
-    def _insert_in_one(
-        self, firsts: Mapping[_Key, NewReceipt]
-    ) -> tuple[list[NewReceipt], Mapping[_Key, UUID]]:
-        new = postgres_receipts.insert(self._connection, list(firsts.values()), now=self._unit.now)
-        ids: dict[_Key, UUID] = {key: receipt.id for key, receipt in firsts.items()}
-        ids |= self._holders([key for key, receipt in firsts.items() if receipt.id not in new])
-        return [receipt for receipt in firsts.values() if receipt.id in new], ids
-
-    def _insert_in_two(
-        self, firsts: Mapping[_Key, NewReceipt]
-    ) -> tuple[list[NewReceipt], Mapping[_Key, UUID]]:
-        rows = [_row(receipt) for receipt in firsts.values()]
-        inserted = self._connection.exec_driver_sql(_INSERT, rows).rowcount
-        ids: Mapping[_Key, UUID] = {key: receipt.id for key, receipt in firsts.items()}
-        if inserted < len(firsts):  # only then it is worth asking who was first
-            ids = self._holders(firsts)
-        added = [receipt for key, receipt in firsts.items() if ids[key] == receipt.id]
-        if added:
-            self._connection.exec_driver_sql(_INSERT_BODY, [_body_row(receipt) for receipt in added])
-        return added, ids
-
-    def _holders(self, keys: Collection[_Key]) -> Mapping[_Key, UUID]:
-        digests: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
-        for merchant, kind, digest in keys:
-            digests[merchant, kind].append(digest)
-        found: dict[_Key, UUID] = {}
-        for (merchant, kind), theirs in digests.items():  # one index search each: no list of triples has one
-            which = {"b_merchant": merchant, "b_kind": kind, "b_digests": theirs}
-            for row in self._connection.execute(_HOLDERS, which):
-                found[merchant, kind, row.digest] = row.id
-        return found
+        repeated = [receipt for receipt in new if receipt.id not in added]
+        held_by = holders(self._connection, repeated) if repeated else {}
+        return {
+            key: receipt.id if receipt.id in added else held_by[receipt.id] for key, receipt in firsts.items()
+        }
 
     def _note(self, repeats: Sequence[NewReceipt], ids: Mapping[_Key, UUID]) -> None:
         """Count *repeats* of what *ids* holds; a held receipt goes on if its repeat would be waiting."""
@@ -222,32 +157,3 @@ def _says_more(raw: bytes, known: Sequence[PaymentState]) -> bool:
 
 def _key(receipt: NewReceipt) -> _Key:
     return receipt.merchant, receipt.kind, receipt.digest
-
-
-def _row(receipt: NewReceipt) -> tuple[object, ...]:
-    received_at = microseconds(receipt.received_at)
-    return (
-        receipt.id.bytes,
-        receipt.merchant,
-        receipt.kind,
-        receipt.digest,
-        receipt.order_id,
-        receipt.transaction_id,
-        receipt.transaction_status,
-        receipt.payment_type,
-        received_at,
-        receipt.source_address,
-        receipt.path,
-        headers_text(tuple(receipt.headers.items())),
-        receipt.key_fingerprint,
-        receipt.amount_form,
-        receipt.answer,
-        receipt.state.value,
-        receipt.reason,
-        received_at if receipt.state is ReceiptState.WAITING else None,
-        *_FRESH,
-    )
-
-
-def _body_row(receipt: NewReceipt) -> tuple[object, ...]:
-    return receipt.id.bytes, microseconds(receipt.received_at), receipt.raw

@@ -6,11 +6,12 @@ whatever the busy timeout says. So SQLAlchemy's begin sends BEGIN IMMEDIATE for 
 """
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from service.db.database import WAIT_S, Keeper
 from service.db.sqlite_files import left_log
@@ -65,6 +66,7 @@ class SqliteFile:
                 "foreign_keys=ON",
                 "wal_autocheckpoint=0",  # the writer does it: SQLite's own swallows a failing fsync
                 "journal_size_limit=67108864",  # a WAL that a long reader let grow shrinks again
+                "temp_store=MEMORY",  # what a savepoint may have to put back: pages that were changed within it
             ):
                 connection.execute(f"PRAGMA {pragma}").close()
 
@@ -138,7 +140,12 @@ def _file_of(url: URL) -> Path:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    """Begin as SQLAlchemy would, without its work around a statement, which every commit would pay for."""
+    statement = "BEGIN IMMEDIATE"
+    try:
+        connection.connection.cursor().execute(statement).close()
+    except sqlite3.OperationalError as error:
+        raise OperationalError(statement, None, error) from error
 
 
 def _begin(connection: Connection) -> None:

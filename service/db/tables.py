@@ -68,7 +68,9 @@ receipts = Table(
     Column("seen_since", UtcTime),
     Column("duplicates", Integer, nullable=False, default=0),  # best effort
     Column("ended_at", UtcTime),
-    UniqueConstraint("merchant", "kind", "digest"),
+    # A duplicate has the same merchant, kind and digest. Its bytes name the same order, which stands first here
+    # so that what belongs together lies together: digests alone would bring every receipt to a page of its own.
+    UniqueConstraint("order_id", "merchant", "kind", "digest"),
 )
 Index(
     "ix_receipts_due",  # what to ask next; a paused merchant's backlog is nobody else's

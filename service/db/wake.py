@@ -5,14 +5,12 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a future will say: its *error* if there is one, else its *value*."""
 
     future: AnyFuture

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from service.clock import Clock
-from service.db.batch import Arrival, Batch, Task
+from service.db.batch import Arrival, Batch, NotAtOnce, Task
 from service.db.database import Keeper
 from service.db.faults import Fault, classify, describe
 from service.db.topic import Topic
@@ -155,14 +155,21 @@ class Writer:
         began = time.perf_counter()
         try:
             connection = self._connect()
-            with connection.begin():
-                batch.fill(connection, self._clock)
+            self._fill(batch, connection)
             self._keeper.committed()
         except BaseException as error:  # noqa: BLE001  (whatever it is, it is told to all of the batch)
             self._fail(batch, error)
             return
         self._committed(batch, time.perf_counter() - began)
         self._rest(connection)
+
+    def _fill(self, batch: Batch, connection: Connection) -> None:
+        try:
+            with connection.begin():
+                batch.fill(connection, self._clock)
+        except NotAtOnce:
+            with connection.begin():
+                batch.fill(connection, self._clock)
 
     def _committed(self, batch: Batch, seconds: float) -> None:
         recovered_from, self.trouble = self.trouble, None

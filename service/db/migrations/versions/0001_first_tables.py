@@ -264,7 +264,9 @@ def upgrade() -> None:
         sa.Column("duplicates", sa.Integer(), nullable=False),
         sa.Column("ended_at", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_receipts"),
-        sa.UniqueConstraint("merchant", "kind", "digest", name="uq_receipts_merchant_kind_digest"),
+        sa.UniqueConstraint(
+            "order_id", "merchant", "kind", "digest", name="uq_receipts_order_id_merchant_kind_digest"
+        ),
     )
     op.create_index(
         "ix_receipts_due",

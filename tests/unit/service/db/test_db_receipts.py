@@ -60,6 +60,27 @@ def test_the_same_bytes_make_one_receipt_and_name_the_first(store: Store, make_r
     assert store.read(lambda unit: len(unit.connection.execute(select(bodies)).all())) == 2
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 63, 64, 65, 127, 200])
+def test_a_batch_of_any_size_is_kept_whole_with_repeats_in_it(
+    store: Store, make_receipt: MakeReceipt, size: int
+) -> None:
+    before = [make_receipt() for _ in range(size)]
+    assert add(store, *before) == [StoredReceipt(one.id, duplicate=False) for one in before]
+    again = [make_receipt(raw=one.raw) for one in before[::3]]
+    new = [make_receipt() for _ in range(size)]
+    assert add(store, *again, *new) == [
+        *(StoredReceipt(one.id, duplicate=True) for one in before[::3]),
+        *(StoredReceipt(one.id, duplicate=False) for one in new),
+    ]
+    kept = select(receipts.c.id, receipts.c.order_id, receipts.c.duplicates, bodies.c.raw).join(
+        bodies, bodies.c.receipt_id == receipts.c.id
+    )
+    found = store.read(lambda unit: {row.id: row for row in unit.connection.execute(kept)})
+    assert len(found) == 2 * size
+    assert all((found[one.id].order_id, found[one.id].raw) == (one.order_id, one.raw) for one in before + new)
+    assert [found[one.id].duplicates for one in before] == [int(n % 3 == 0) for n in range(size)]
+
+
 def test_equal_ones_in_a_batch_become_one(store: Store, make_receipt: MakeReceipt) -> None:
     first, second = make_receipt(raw=b"a"), make_receipt(raw=b"a")
     assert add(store, first, second) == [

@@ -1,6 +1,7 @@
 """The writer: many share a commit, none harms another, nobody is forgotten."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -200,12 +201,26 @@ async def test_one_bad_receipt_fails_alone(store: Store, hold: Hold, make_receip
     assert ids(store) == {one.id for number, one in enumerate(new) if number != 17}
 
 
+async def test_what_shares_a_commit_with_a_receipt_that_fails_is_done_once(
+    store: Store, hold: Hold, make_receipt: MakeReceipt
+) -> None:
+    times = count(1)
+    good, bad = make_receipt(), make_receipt(order_id="\ud800")
+    with hold(store):
+        futures = [store.receive(one) for one in (good, bad)]
+        done = store.write_async(lambda _: next(times))
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert isinstance(answers[1], UnicodeEncodeError)
+    assert await done == 1
+    assert ids(store) == {good.id}
+
+
 async def test_a_receipt_whose_id_is_taken_fails_and_leaves_no_body(
     store: Store, make_receipt: MakeReceipt
 ) -> None:
     first = make_receipt()
     await store.receive(first)
-    with pytest.raises(IntegrityError):
+    with pytest.raises((IntegrityError, sqlite3.IntegrityError)):
         await store.receive(make_receipt(id=first.id))
     raw = store.read(lambda unit: unit.connection.scalars(select(bodies.c.raw)).all())
     assert raw == [first.raw]
