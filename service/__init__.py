@@ -12,6 +12,7 @@ shop ──────► api.expectations ─► flow.expect              │
                                        payment + transition + event, in the log
                                                     │
 internal service ──HTTP──► api.leases ─► flow.lease, flow.consumers: each consumer has a cursor over the log
+internal service ◄──HTTP── push ◄─────── flow.push: the same deliveries, sent to those that gave a URL
 ```
 
 Pure decisions are in `domain`, one step a file in `flow`, everything that can fail at the edge (`api`, `db`,

@@ -74,6 +74,14 @@ ALARMS: Mapping[str, str] = {
         "A broker has been failing for a minute or more: see that it runs, can be reached and is not full. The relay "
         "goes on by itself from where it is; nothing is lost meanwhile."
     ),
+    "push_gone": (
+        "The receiver of a push consumer answered 410 Gone, so the consumer is paused: give it another URL or "
+        "mend the receiver, then resume it; or delete it. Its events wait."
+    ),
+    "push_failing": (
+        "A push consumer's endpoint has failed for long, so the consumer is paused: mend the endpoint, then "
+        "resume the consumer. Its events wait."
+    ),
     "store_broken": (
         "The database file failed a write or is damaged; the service answers 507 and ends: look at the disk and "
         "at the kernel's log, then start it again or restore the last backup."

@@ -13,7 +13,7 @@ from service import gauges
 from service.alarms import Alarms
 from service.api.app import create_api, drain
 from service.api.auth import ensure_operator_token
-from service.api.context import ApiContext
+from service.api.context import ApiContext, new_batch
 from service.api.notifications import NotificationEndpoint
 from service.api.notifications_openapi import notification_paths
 from service.api.posted import App
@@ -35,6 +35,7 @@ from service.gateway import Gateway
 from service.housekeeping import Housekeeper
 from service.metrics import Metrics
 from service.oddities import OddityRings
+from service.push.pusher import Pusher
 from service.relayer import Relayer
 from service.settings import Configuration
 from service.worker import Worker
@@ -107,6 +108,14 @@ class Service:
             metrics=self.metrics,
             alarm=self.alarms.sound,
         )
+        self.pusher = Pusher(
+            store=self.store,
+            settings=configuration.push,
+            metrics=self.metrics,
+            alarms=self.alarms,
+            clock=clock,
+            new_batch=new_batch,
+        )
         self._housekeeper = Housekeeper(self.store, configuration.keep, on_cut=self._cut)
         self._oddities = OddityRings(self.store, on_keep=self._odd)
         self.new_operator_token: str | None = None
@@ -129,6 +138,7 @@ class Service:
         self._name_the_missing()
         self.worker.start()
         self.relayer.start()
+        self.pusher.start()
         self._housekeeper.start()
         self._watch()
 
@@ -139,11 +149,13 @@ class Service:
     def stop(self, timeout_s: float | None = None) -> None:
         """End the questions under way as far as time allows, commit what waits, let go of the file."""
         left_s = self.configuration.shutdown_timeout_s if timeout_s is None else timeout_s
+        self.pusher.end(left_s * 0.3)
         self._housekeeper.stop(left_s / 10)
         self.relayer.stop(left_s / 4)
         self.worker.stop(left_s * 0.4)
+        self.pusher.join(left_s / 10)
         self._oddities.close()
-        self.store.close(left_s / 2)
+        self.store.close(left_s * 0.4)
         self._gateway.close()
 
     def _make_consumers(self) -> None:
@@ -197,7 +209,7 @@ class Service:
         health = self.worker.health()
         problems = ", ".join(f"{name}: {problem}" for name, problem in health.problems.items())
         relays = {"relays": self.relayer.problems()} if self.configuration.relays else {}
-        return {"worker": problems or None, **relays}
+        return {"worker": problems or None, "pusher": self.pusher.trouble(), **relays}
 
     def _watch(self) -> None:
         self.metrics.writer_waiting.set_function(lambda: self.store.waiting)

@@ -7,6 +7,7 @@ ServiceError
 │   ├── GatewayUnavailable      retry: no answer, or one that says nothing about the payment
 │   ├── CannotBeAsked           give up: the id cannot be part of an address
 │   └── GatewayRefused          repair: the key is not accepted (401)
+├── NotPushedTo                 repair: an address that events are not pushed to; says which and why
 ├── StoreError
 │   ├── StoreOverloaded         retry: too much is waiting for the writer
 │   ├── StoreUnavailable        retry: nothing was stored (disk full, read-only, locked, shut down)
@@ -71,6 +72,10 @@ class GatewayRefused(GatewayError):
     def __init__(self, merchant: str) -> None:
         self.merchant = merchant
         super().__init__(f"Midtrans refused every server key of merchant {merchant!r} (401)")
+
+
+class NotPushedTo(ServiceError):
+    """No address of the endpoint is one that events may be pushed to."""
 
 
 class StoreError(ServiceError):

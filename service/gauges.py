@@ -77,6 +77,18 @@ def watch(
     metrics.watch(
         "consumer_lag", "Events that a consumer has not come to.", lambda: read().lag, label="consumer"
     )
+    metrics.watch(
+        "push_failing_seconds",
+        "How long every push to a consumer has failed.",
+        lambda: read().push_failing_s,
+        label="consumer",
+    )
+    metrics.watch(
+        "push_paused",
+        "1 while a consumer is paused since its endpoint failed for long or is gone.",
+        lambda: {**dict.fromkeys(read().push_failing_s, 0.0), **dict.fromkeys(read().push_paused, 1.0)},
+        label="consumer",
+    )
     if file is None:
         metrics.watch(
             "database_bytes",

@@ -16,7 +16,7 @@ Reading = float | Mapping[str, float]
 FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for what should take milliseconds; Midtrans wants its answer within 5 s."""
 ASKED_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Buckets for questions to Midtrans."""
+"""Buckets for questions to Midtrans, and for pushes."""
 SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 """Buckets for what shares one commit."""
 
@@ -81,6 +81,12 @@ class Metrics:
             ("relay",),
             registry=self.registry,
         )
+        # pushing
+        self.pushed = self._counter("pushed", "Events that an endpoint answered with 2xx.", "consumer")
+        self.push_failed = self._counter(
+            "push_failed", "Pushes that did not arrive, by result.", "consumer", "result"
+        )
+        self.push_seconds = self._histogram("push_seconds", "Time of one push.", ASKED_S, "consumer")
         # keeping
         self.pruned = self._counter("pruned", "Rows cut because they were old enough, by table.", "table")
         # what a person must look at
@@ -105,8 +111,10 @@ class Metrics:
     def _gauge(self, name: str, documentation: str) -> Gauge:
         return Gauge(f"midtrans_{name}", documentation, registry=self.registry)
 
-    def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"midtrans_{name}", documentation, buckets=buckets, registry=self.registry)
+    def _histogram(
+        self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(f"midtrans_{name}", documentation, labels, buckets=buckets, registry=self.registry)
 
 
 class _Watched:

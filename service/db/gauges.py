@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, text
 
 from service.db.tables import IS_NOTABLE, checks, merchant_states, receipts
+from service.domain.delivery import Consumer
 from service.domain.records import HELD, ReceiptState
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Standing:
     """Why confirming is paused; without those that are not."""
     lag: Mapping[str, int]
     """Events that a consumer has not come to yet, by consumer."""
+    push_failing_s: Mapping[str, float]
+    """How long every push has failed, by push consumer; 0 for those that are well."""
+    push_paused: Mapping[str, str]
+    """Why the service paused a push consumer by itself; without those that it did not."""
 
 
 class Gauges:
@@ -38,6 +43,7 @@ class Gauges:
     def standing(self) -> Standing:
         """Return all of it as one state of the database."""
         waiting = self._waiting()
+        pushed = self._unit.consumers.pushed()
         return Standing(
             waiting={merchant: count for merchant, (count, _) in waiting.items()},
             oldest_waiting_s={merchant: oldest_s for merchant, (_, oldest_s) in waiting.items()},
@@ -45,6 +51,12 @@ class Gauges:
             checks_due=self._checks_due(),
             paused=self._paused(),
             lag=self._lag(),
+            push_failing_s={consumer.name: self._failing_s(consumer) for consumer in pushed},
+            push_paused={
+                consumer.name: consumer.pause_reason
+                for consumer in pushed
+                if consumer.paused and consumer.pause_reason is not None
+            },
         )
 
     def waiting(self) -> dict[str, int]:
@@ -90,6 +102,10 @@ class Gauges:
         query = select(merchant_states.c.merchant, merchant_states.c.pause_reason)
         rows = self._connection.execute(query.where(merchant_states.c.pause_reason.is_not(None)))
         return {row.merchant: row.pause_reason for row in rows}
+
+    def _failing_s(self, consumer: Consumer) -> float:
+        since = consumer.streak.since
+        return 0.0 if since is None else max(0.0, (self._unit.now - since).total_seconds())
 
     def _lag(self) -> dict[str, int]:
         head = self._unit.log.last_position()

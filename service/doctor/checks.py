@@ -1,6 +1,7 @@
 """All checks in their order."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from service.api.auth import OPERATOR_FILE
 from service.clock import Clock
@@ -15,6 +16,9 @@ from service.doctor.storage import check_database, check_disk, check_operator_to
 from service.domain.merchant import DEFAULT_MERCHANT
 from service.errors import SettingsInvalid, StoreError
 from service.settings import Configuration
+
+FAILING_S: Final = 300.0
+"""How long an endpoint may fail before it is worth a word."""
 
 
 def examine(
@@ -73,6 +77,19 @@ def _work(configuration: Configuration, clock: Clock) -> Iterator[Finding]:
         yield failed(
             "merchant " + merchant, f"confirming is paused: {reason}", "see this alarm in docs/operating.md"
         )
+    for consumer, reason in standing.push_paused.items():
+        yield failed(
+            "consumer " + consumer,
+            f"pushing to it is paused: {reason}",
+            f"mend the endpoint, then POST /v1/consumers/{consumer}/resume; docs/push.md",
+        )
+    for consumer, seconds in standing.push_failing_s.items():
+        if seconds >= FAILING_S and consumer not in standing.push_paused:
+            yield warning(
+                "consumer " + consumer,
+                f"nothing that was pushed to it has arrived for {seconds:.0f} s",
+                f"read push.last_failure of GET /v1/consumers/{consumer}; docs/push.md",
+            )
     names = {merchant.name for merchant in configuration.merchants}
     for merchant, count in standing.waiting.items():
         if merchant not in names:

@@ -39,8 +39,8 @@ def put(unit: Unit, name: str, spec: ConsumerSpec, *, start: Place, secret: str 
         unit.consumers.add(name, spec, cursor=cursor_of(unit, start, field="start"))
     else:
         unit.consumers.change(name, replace(spec, start=known.spec.start))
-        if _target(push) != _target(known.spec.push):
-            unit.consumers.note(name, Streak())  # another endpoint: nothing is known of it
+        if push != known.spec.push:
+            unit.consumers.note(name, Streak())  # what was wrong may be mended
     unit.deliveries.wake()
     return Put(known is None, made_secret)
 
@@ -55,10 +55,6 @@ def _with_secrets(
     if secret is None:
         raise RequestInvalid("push.secrets", "are missing")
     return replace(push, secrets=(secret,)), secret
-
-
-def _target(push: PushSpec | None) -> str | None:
-    return None if push is None else push.url
 
 
 def free_followers(unit: Unit, name: str, *, after: int) -> int | None:
