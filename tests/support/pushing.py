@@ -129,6 +129,15 @@ class Pushing:
             name=name,
         )
 
+    def until_alarm(self, alarm: str) -> dict[str, object]:
+        """Wait for the alarm, which sounds once what it tells of has been committed; return its facts."""
+        deadline_s = time.monotonic() + 10
+        while not (found := [facts for name, facts in self.alarms.sounded if name == alarm]):
+            assert time.monotonic() < deadline_s, self.alarms.sounded
+            time.sleep(0.01)
+        assert len(found) == 1
+        return found[0]
+
     def count(self, metric: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"midtrans_{metric}", labels) or 0.0
 

@@ -230,7 +230,7 @@ def test_an_event_that_fails_for_ever_dies_and_holds_its_payment(
     pushing.forward(6)
     dead = pushing.until(lambda found: found.dead == 1)
     assert (dead.held, dead.in_flight) == (1, 0)
-    assert [alarm for alarm, _ in pushing.alarms.sounded] == ["consumer_dead"]
+    assert pushing.until_alarm("consumer_dead")["attempts"] == 2
     (letter,) = pushing.store.read(lambda unit: unit.deliveries.dead_letters("shipping", after=0, limit=9))
     assert (letter.attempts, letter.reason) == (2, "HTTP 500: no")
     receiver.behave = lambda got: reply()
@@ -318,7 +318,7 @@ def test_an_endpoint_that_fails_for_long_is_paused_and_goes_on_when_resumed(
         pushing.forward(7201)
         paused = pushing.until(lambda found: found.paused)
         assert "HTTP 500: broken" in paused.pause_reason
-        (alarm,) = [facts for name, facts in pushing.alarms.sounded if name == "push_failing"]
+        alarm = pushing.until_alarm("push_failing")
         assert (alarm["consumer"], alarm["host"]) == ("shipping", "127.0.0.1")
         count = len(receiver.got)
         pushing.forward(3600)
@@ -339,7 +339,7 @@ def test_410_pauses_at_once(pushing: Pushing, receiver: Receiver) -> None:
     pushing.append("a", "a")
     paused = pushing.until(lambda found: found.paused)
     assert "410" in paused.pause_reason
-    assert [name for name, _ in pushing.alarms.sounded] == ["push_gone"]
+    assert pushing.until_alarm("push_gone")["consumer"] == "shipping"
     assert (paused.dead, paused.waiting) == (0, 1)
     receiver.behave = lambda got: reply()
     pushing.forward(6)
