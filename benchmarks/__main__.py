@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client_cost, footprint, ingest, machine, queue_rate, report, whole_path
+from benchmarks import client_cost, footprint, ingest, machine, queue_rate, relays, report, whole_path
 
-PARTS = ("ingest", "whole", "latency", "client", "queue", "footprint")
+PARTS = ("ingest", "whole", "latency", "client", "queue", "relays", "footprint")
 
 
 def main() -> None:
@@ -54,6 +54,8 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     for database in options.database or ("sqlite",)
                 }
             )
+        if "relays" in rounds:
+            rounds["relays"].append(relays.one_round(bench, number, events=options.events))
     found |= rounds
     if "footprint" in wanted:
         print(f"footprint over {options.notifications} notifications", file=sys.stderr, flush=True)
@@ -73,7 +75,7 @@ def _options() -> argparse.Namespace:
         "--events",
         type=int,
         default=queue_rate.FEW_EVENTS,
-        help="in the log when leasing is measured (50000)",
+        help="in the log when leasing and relaying are measured (50000)",
     )
     parser.add_argument(
         "--database",

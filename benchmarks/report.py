@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks import ingest, log_filling, queue_rate, servers, whole_path
+from benchmarks import ingest, log_filling, queue_rate, relays, servers, whole_path
 
 Round = dict[str, Any]
 
@@ -30,6 +30,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         yield from _client(rounds)
     if rounds := found.get("queue"):
         yield from _queue(rounds)
+    if rounds := found.get("relays"):
+        yield from _relays(rounds)
     if found.get("footprint"):
         yield from _footprint(found["footprint"])
     yield "\n# Machine"
@@ -149,6 +151,17 @@ _WANTED_OF_QUEUE = {
     "many": dict.fromkeys(("sqlite", "postgres"), "wanted 10 times"),
     "many_clients": {},
 }
+
+
+def _relays(rounds: Sequence[Round]) -> Iterator[str]:
+    yield f"\n# Relaying, SQLite, events of {log_filling.BYTES} bytes, confirmed by the broker"
+    yield f"{'':<46} {'a second':>9} {'CPU µs':>8} {'core':>6}"
+    for name, title in relays.TITLES.items():
+        rate, cpu_us, busy = (
+            _median(rounds, lambda one, n=name, f=figure: one[n][f])  # type: ignore[misc]
+            for figure in ("rate", "cpu_us", "busy")
+        )
+        yield f"{title:<46} {rate:>9.0f} {cpu_us:>8.0f} {busy:>6.0%}   wanted 5000 a second"
 
 
 def _footprint(found: Round) -> Iterator[str]:

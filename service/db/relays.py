@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Row, Select, and_, bindparam, case, insert, select, update
+from sqlalchemy import Row, Select, and_, bindparam, case, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from service.db.filters import wanted
 from service.db.tables import events, log, relays
@@ -145,20 +146,24 @@ class Relays:
             state.position, self._unit.log.last_position(), (state.types, state.merchants)
         )
 
-    def _make(self, name: str, spec: RelaySpec, owner: str) -> Hold:
-        """Make the relay and hold it; where two processes do so at once, the second fails and asks again."""
+    def _make(self, name: str, spec: RelaySpec, owner: str) -> Hold | None:
+        """Make the relay and hold it; None where another process did so at the same moment."""
         now = self._unit.now
         epoch, last = self._log()
         hold = Hold(1, epoch, 0 if spec.start == "beginning" else last)
         row = {"name": name, "epoch": epoch, "position": hold.position, "owner": owner, "fence": hold.fence}
         row |= {"leased_until": now + LEASE, "paused": False, "created_at": now, "updated_at": now}
-        self._connection.execute(insert(relays).values(**row, **_described(spec)))
-        return hold
+        made = (
+            _INSERT[self._connection.dialect.name](relays).on_conflict_do_nothing().returning(relays.c.name)
+        )
+        return hold if self._connection.execute(made, {**row, **_described(spec)}).first() else None
 
     def _log(self) -> tuple[str, int]:
         row = self._connection.execute(select(log.c.epoch, log.c.last_position)).one()
         return row.epoch, row.last_position
 
+
+_INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 # Made once: making a statement costs more than running it.
 _BY_NAME = select(relays).where(relays.c.name == bindparam("b_name"))

@@ -70,6 +70,20 @@ def test_one_holds_it_until_his_lease_is_over(log: Log, store: Store, clock: Clo
     assert second.fence > first.fence
 
 
+def test_of_many_that_begin_at_once_one_makes_it_and_holds_it(log: Log) -> None:
+    stores = [Store(log.url, clock=Clock()) for _ in range(4)]
+    for one in stores:
+        one.start()
+    asked = [
+        one.write(lambda unit, name=f"owner-{number}": unit.relays.take("out", SPEC, owner=name))  # type: ignore[misc]
+        for number, one in enumerate(stores)
+    ]
+    holds = [future.result(10) for future in asked]
+    for one in stores:
+        one.close()
+    assert len([hold for hold in holds if hold is not None]) == 1
+
+
 def test_a_sign_of_life_lengthens_the_lease(log: Log, store: Store, clock: Clock) -> None:
     first = held(store, "one")
     clock.forward(10)
