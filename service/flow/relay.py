@@ -99,9 +99,11 @@ class Relay:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._disconnect()
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(
+                StoreError
+            ):  # first: to close a connection may take longer than there is time
                 await self._place.release(held.hold)
+            await self._disconnect()
 
     async def _beat(self, held: _Held) -> NoReturn:
         """Lengthen the lease, and store what was passed over; give up when it cannot be lengthened in time."""

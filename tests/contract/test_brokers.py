@@ -1,8 +1,11 @@
 """What every broker promises, whatever happens to it: one list for all of them, the one in memory included."""
 
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from support.process import ROOT
 from support.relaying import Log, finish, is_done, relaying, until
 
 from service.domain.relaying import RelaySpec
+from service.flow import relay as flow
 from service.flow.relay_edges import Broker
 from service.relays.memory import MemoryBroker, MemoryRelay
 
@@ -123,14 +127,7 @@ def test_killed_between_the_broker_and_the_place_it_is_published_again(broker: U
         pytest.skip("this broker dies with the process that publishes")
     log.append_many(40, payments=4)
     log.store.close()
-    script = ROOT / "tests" / "support" / "relay_process.py"
-    process = subprocess.Popen(
-        [sys.executable, str(script), log.url, broker.kind, exchange_of(broker)],
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin", "RELAY_URL": url_of(broker)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = relay_process(broker, log, "stand-still")
     assert process.stdout is not None
     assert any(line == "published\n" for line in process.stdout)
     process.kill()
@@ -150,6 +147,45 @@ def test_killed_between_the_broker_and_the_place_it_is_published_again(broker: U
         assert len(kept) == 40  # told by their ids
     else:
         assert [one.id for one in kept].count(log.messages[0].id) == 2
+
+
+def relay_process(broker: UnderTest, log: Log, *more: str) -> "subprocess.Popen[str]":
+    """Start a process that relays."""
+    script = ROOT / "tests" / "support" / "relay_process.py"
+    return subprocess.Popen(
+        [sys.executable, str(script), log.url, broker.kind, exchange_of(broker), *more],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin", "RELAY_URL": url_of(broker)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_process_that_was_stopped_and_wakes_moves_nothing_back(
+    broker: UnderTest, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not broker.outlives:
+        pytest.skip("this broker is of one process")
+    monkeypatch.setattr("service.db.relays.LEASE", timedelta(seconds=2))
+    monkeypatch.setattr(flow, "LEASE", timedelta(seconds=2))
+    process = relay_process(broker, log)
+    try:
+        log.append_many(300, payments=20)
+        until(lambda: log.position("out") > 0)
+        process.send_signal(signal.SIGSTOP)
+        log.append_many(300, payments=20)
+        with relaying(log, {"out": broker.spec()}, broker.connect):
+            finish(log, broker)
+            mine, position = log.state("out").owner, log.position("out")
+            process.send_signal(signal.SIGCONT)
+            time.sleep(1.0)
+            assert log.state("out").owner == mine
+            assert log.position("out") == position
+            log.append_many(100, payments=20)
+            finish(log, broker)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def url_of(broker: UnderTest) -> str:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from service.masking import MASKED, mask_body
+from service.masking import MASKED, mask_body, mask_text
 
 SIGNATURE = "a1" * 64
 
@@ -31,3 +31,17 @@ def test_a_masked_body_is_json_still() -> None:
     body = {"signature_key": SIGNATURE, "gross_amount": "1.00", "nested": {"token": "t", "list": [1, "\\"]}}
     shown = json.loads(mask_body(json.dumps(body)))
     assert shown == {**body, "signature_key": MASKED, "nested": {**body["nested"], "token": MASKED}}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot reach nats://user:pass-word@10.0.0.1:4222",
+        "redis://:pass-word@cache/0 refused",
+        "tried amqps://shop:pass%2Dword@broker.example.com/vhost and nats://pass-word@h",
+    ],
+)
+def test_a_login_in_a_url_is_masked_and_its_host_is_not(text: str) -> None:
+    masked = mask_text(text)
+    assert "word" not in masked
+    assert any(host in masked for host in ("10.0.0.1", "cache", "broker.example.com"))
