@@ -10,8 +10,8 @@ from service.errors import BrokerError
 class Broker(Protocol):
     """A connection to a broker; `service.relays.base` says what it promises."""
 
-    async def open(self) -> None:
-        """Connect and check; raise BrokerError."""
+    async def open(self, *, make: bool = True) -> None:
+        """Connect and check, *make* what is missing; raise BrokerError."""
 
     async def publish(self, batch: Sequence[Message]) -> None:
         """Return once the broker keeps all of *batch*; raise BrokerError."""

@@ -25,8 +25,11 @@ _MASKED: Final = "[masked]"
 class Broker(Protocol):
     """A connection to a broker. After an error it is closed, and another one is made."""
 
-    async def open(self) -> None:
-        """Connect, and check or make what is published to; raise BrokerUnavailable or BrokerRefused."""
+    async def open(self, *, make: bool = True) -> None:
+        """Connect, and check what is published to, or make it if it is missing.
+
+        Without *make* a missing one is left missing. Raises BrokerUnavailable or BrokerRefused.
+        """
 
     async def publish(self, batch: Sequence[Message]) -> None:
         """Return once the broker keeps all of *batch*; of each payment it keeps first what came first.

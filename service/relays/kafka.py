@@ -34,7 +34,7 @@ class KafkaRelay:
         self._options = options
         self._producer: AIOKafkaProducer | None = None
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:  # noqa: ARG002 (topics are the cluster's business)
         """Connect, and see that the topic is there."""
         try:
             await asyncio.wait_for(self._open(), OPEN_S)

@@ -32,7 +32,7 @@ class MemoryRelay:
         self._is_open = False
         self._turn = asyncio.Lock()
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:  # noqa: ARG002 (there is nothing to make)
         """Count the connection, or refuse it."""
         if self._broker.refuse_open is not None:
             raise self._broker.refuse_open

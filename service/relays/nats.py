@@ -61,10 +61,10 @@ class NatsRelay:
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
         self._lost: BaseException | None = None
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect; make the stream, or check the one that is there."""
         try:
-            await asyncio.wait_for(self._open(), OPEN_S)
+            await asyncio.wait_for(self._open(make=make), OPEN_S)
         except BrokerError:
             raise
         except Exception as error:
@@ -78,7 +78,7 @@ class NatsRelay:
         """Let go of the connection."""
         await close_soon(self._client.close())
 
-    async def _open(self) -> None:
+    async def _open(self, *, make: bool) -> None:
         await self._client.connect(
             self._options.url,
             name=f"{CLIENT} {self._name}",
@@ -93,7 +93,8 @@ class NatsRelay:
         try:
             found = await stream.stream_info(self._options.stream)
         except nats.js.errors.NotFoundError:
-            await self._make(stream)
+            if make:
+                await self._make(stream)
         else:
             check_stream(found, self._options)
 

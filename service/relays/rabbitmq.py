@@ -43,10 +43,10 @@ class RabbitmqRelay:
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect; make the exchange, or check the one that is there."""
         try:
-            await asyncio.wait_for(self._open(), OPEN_S)
+            await asyncio.wait_for(self._open(make=make), OPEN_S)
         except Exception as error:
             raise self._translate(error) from error
 
@@ -59,16 +59,20 @@ class RabbitmqRelay:
         if self._connection is not None:
             await close_soon(self._connection.close())
 
-    async def _open(self) -> None:
+    async def _open(self, *, make: bool) -> None:
         self._connection = await aio_pika.connect(
             self._options.url,
             timeout=OPEN_S,
             client_properties={"connection_name": f"{CLIENT} {self._name}"},
         )
         channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._exchange = await channel.declare_exchange(
-            self._options.exchange, aio_pika.ExchangeType.TOPIC, durable=True
-        )
+        try:
+            self._exchange = await channel.declare_exchange(
+                self._options.exchange, aio_pika.ExchangeType.TOPIC, durable=True, passive=not make
+            )
+        except ChannelNotFoundEntity:
+            if make:
+                raise
 
     async def _send(self, message: Message) -> None:
         if self._exchange is None:

@@ -52,7 +52,7 @@ class RedisRelay:
             max_connections=1,
         )
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:  # noqa: ARG002 (the first event makes it)
         """Connect and look whether the stream's key is free or a stream's."""
         try:
             kind = await self._redis.type(self._options.stream)

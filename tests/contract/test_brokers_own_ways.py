@@ -4,6 +4,8 @@ import asyncio
 import signal
 from typing import Any
 
+import aio_pika
+import aio_pika.exceptions
 import nats
 import pytest
 import redis
@@ -11,6 +13,8 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from support.brokers import Kafka, Nats, Rabbitmq, Redis, UnderTest
 from support.relaying import Alarms, Log, finish, is_done, relaying, until
 
+from service.doctor import Level
+from service.doctor.relays import check_relays
 from service.domain.relaying import NatsOptions, RabbitmqOptions, RedisOptions, RelaySpec
 from service.flow.relay_edges import Broker
 from service.relays import connect
@@ -236,8 +240,6 @@ def test_an_exchange_of_another_kind_is_told_and_left_alone(start: Start, log: L
     )
 
     async def fanout(*, make: bool) -> None:
-        import aio_pika
-
         async with await aio_pika.connect(port=broker.port) as connection:
             channel = await connection.channel()
             if make:
@@ -250,3 +252,34 @@ def test_an_exchange_of_another_kind_is_told_and_left_alone(start: Start, log: L
     with relaying(log, {"out": spec}, connect):
         stuck(log, "PRECONDITION_FAILED")
     asyncio.run(fanout(make=False))
+
+
+@pytest.mark.parametrize("kind", [Nats, Redis, Kafka])
+def test_doctor_is_let_in_and_makes_nothing(start: Start, kind: type[UnderTest]) -> None:
+    broker = start(kind)
+    (finding,) = check_relays({"out": broker.spec()})
+    assert finding.level in (Level.OK, Level.WARNING)  # Kafka is experimental
+    assert "lets us in" in finding.says
+    if isinstance(broker, Nats):
+        assert asyncio.run(streams_of(broker)) == []
+
+
+def test_doctor_makes_no_exchange(start: Start) -> None:
+    broker = start(Rabbitmq)
+    options = RabbitmqOptions(broker.options().url, f"{broker.name}-none")
+    (finding,) = check_relays({"out": RelaySpec("rabbitmq", options)})
+    assert finding.level is Level.OK
+    with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
+        asyncio.run(exchange_is_there(broker, f"{broker.name}-none"))
+
+
+async def streams_of(broker: Nats) -> list[str]:
+    client = await nats.connect(f"nats://127.0.0.1:{broker.server.port}")
+    found = [str(stream.config.name) for stream in await client.jetstream().streams_info()]
+    await client.close()
+    return found
+
+
+async def exchange_is_there(broker: Rabbitmq, name: str) -> None:
+    async with await aio_pika.connect(port=broker.port) as connection:
+        await (await connection.channel()).get_exchange(name)

@@ -168,7 +168,7 @@ def test_what_a_client_raises_unforeseen_holds_back_its_relay_as_a_failure(
     log: Log, broker: InMemory
 ) -> None:
     class Broken:
-        async def open(self) -> None:
+        async def open(self, *, make: bool = True) -> None:
             raise KeyError("secret")
 
         async def close(self) -> None:
