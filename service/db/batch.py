@@ -1,5 +1,6 @@
 """What one commit covers: receipts all at once, then units of work, each in a savepoint of its own."""
 
+import asyncio
 import contextlib
 import time
 from collections import deque
@@ -24,7 +25,7 @@ UNITS_FOR_S = 0.005  # then what has been done is committed, and receipts get th
 class Arrival(NamedTuple):
     """A receipt in the bulk lane."""
 
-    future: AnyFuture
+    future: asyncio.Future[Any]
     new: NewReceipt
 
 

@@ -7,6 +7,7 @@ write()   ─► units ────┘            └─ places in the log ─�
 ```
 """
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 RECEIPTS_A_COMMIT = 1000
 UNITS_A_COMMIT = 200
+GATHER_S = 0.005
+"""How long receipts that keep coming may wait for one another."""
 
 _Item = TypeVar("_Item", Arrival, Task)
 
@@ -65,6 +68,7 @@ class Writer:
         self._arrivals: deque[Arrival] = deque()
         self._tasks: deque[Task] = deque()
         self._closing = False
+        self._is_to_ring = False  # by an event loop, as soon as it has nothing more to read
         self._listeners: dict[object, tuple[Topic, Callable[[], None]]] = {}
         self._connection: Connection | None = None
         self._keeper = keeper
@@ -99,8 +103,32 @@ class Writer:
         return unsubscribe
 
     def receive(self, arrival: Arrival) -> None:
-        """Queue a receipt. Its lane has its own limit, so that a flood does not stop the confirming."""
-        self._put(self._arrivals, arrival, limit=self._queue_limit)
+        """Queue a receipt. Its lane has its own limit, so that a flood does not stop the confirming.
+
+        A thread is woken once a turn of the arrival's event loop brings no more of them, or after `GATHER_S`: what
+        comes together shares a commit, where waking one for the first would leave the others to the next.
+        """
+        with self._changed:
+            refusal = self._refusal(len(self._arrivals), self._queue_limit)
+            if refusal is None:
+                self._arrivals.append(arrival)
+                if self._is_to_ring:
+                    return
+                self._is_to_ring = True
+        loop = arrival.future.get_loop()
+        if refusal is None:
+            loop.call_soon(self._ring, loop, 0, loop.time() + GATHER_S)
+        else:
+            wake([Outcome(arrival.future, error=refusal)])
+
+    def _ring(self, loop: asyncio.AbstractEventLoop, before: int, until_s: float) -> None:
+        """Wake a thread, unless more has come than the *before* of the last look."""
+        if before < len(self._arrivals) and loop.time() < until_s:
+            loop.call_soon(self._ring, loop, len(self._arrivals), until_s)
+            return
+        with self._changed:
+            self._is_to_ring = False
+            self._changed.notify()
 
     def submit(self, task: Task, *, always: bool = False) -> None:
         """Queue a unit of work, *always* for a probe: fullness is no failure of the disk."""
