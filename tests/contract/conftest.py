@@ -1,4 +1,4 @@
-"""Waits are short here, and every broker that a test starts ends with it."""
+"""Turns are quick here, and every broker that a test starts ends with it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,15 +18,20 @@ Start = Callable[..., B]
 
 
 @pytest.fixture(autouse=True)
-def _in_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain, "LONGEST_WAIT_S", 0.5)
+    monkeypatch.setattr(flow, "BEAT_S", 0.5)
+    monkeypatch.setattr(flow, "LOOK_S", 0.2)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a broker given up soon: for tests in which one does not answer."""
     for module in ("nats", "redis", "kafka"):
         monkeypatch.setattr(f"service.relays.{module}.CONFIRM_S", 1.5)
     for module in ("nats", "redis", "rabbitmq", "kafka"):
         monkeypatch.setattr(f"service.relays.{module}.OPEN_S", 3.0)
     monkeypatch.setattr(base, "CONFIRM_S", 1.5)
-    monkeypatch.setattr(domain, "LONGEST_WAIT_S", 0.5)
-    monkeypatch.setattr(flow, "BEAT_S", 0.5)
-    monkeypatch.setattr(flow, "LOOK_S", 0.2)
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ def test_what_is_not_wanted_is_passed_over_and_the_place_moves(broker: UnderTest
     assert log.lag("out") == 0
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_comes_while_it_is_down_is_published_when_it_is_up(broker: UnderTest, log: Log) -> None:
     log.append_many(20, payments=4)
     with relaying(log, {"out": broker.spec()}, broker.connect) as relayer:
@@ -78,6 +79,7 @@ def test_what_comes_while_it_is_down_is_published_when_it_is_up(broker: UnderTes
     assert log.state("out").failing_since is None
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_batch_that_is_cut_off_in_the_middle_is_whole_in_the_end(broker: UnderTest, log: Log) -> None:
     with relaying(log, {"out": broker.spec()}, broker.connect):
         for _ in range(3):
@@ -86,6 +88,7 @@ def test_a_batch_that_is_cut_off_in_the_middle_is_whole_in_the_end(broker: Under
             finish(log, broker)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_broker_that_stands_still_gets_everything_when_it_goes_on(broker: UnderTest, log: Log) -> None:
     log.append_many(20, payments=5)
     with relaying(log, {"out": broker.spec()}, broker.connect):
@@ -97,6 +100,7 @@ def test_a_broker_that_stands_still_gets_everything_when_it_goes_on(broker: Unde
         finish(log, broker)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_slow_broker_gets_everything(broker: UnderTest, log: Log) -> None:
     broker.slow(80)
     log.append_many(300, payments=40)
@@ -106,6 +110,7 @@ def test_a_slow_broker_gets_everything(broker: UnderTest, log: Log) -> None:
         finish(log, broker)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_one_that_is_down_holds_back_no_other(broker: UnderTest, log: Log) -> None:
     other = MemoryBroker()
     broker.down()

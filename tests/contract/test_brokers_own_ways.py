@@ -19,7 +19,7 @@ from service.domain.relaying import NatsOptions, RabbitmqOptions, RedisOptions, 
 from service.flow.relay_edges import Broker
 from service.relays import connect
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("impatient")]
 
 Start = Any
 SECRET = "pass-word-1"
