@@ -135,7 +135,8 @@ def _date(text: str) -> datetime | None:
 class Pace:
     """How many pushes may be begun now. Times are monotonic seconds, passed in.
 
-    *failures* in a row may be known from before.
+    *failures* in a row may be known from before. An endpoint that goes down costs at most `DOWN_AFTER` events an
+    attempt, or as many as were under way.
     """
 
     concurrency: int
@@ -160,7 +161,11 @@ class Pace:
         """Return how many may be begun."""
         if now_s < self._hold_until_s or self._breaker.state(now_s) is BreakerState.OPEN:
             return 0
-        return 1 if self.probes(now_s) else max(0, self.concurrency - self.in_flight)
+        return 1 if self.probes(now_s) else max(0, self._most() - self.in_flight)
+
+    def _most(self) -> int:
+        """Return how many may be under way: after a failure no more than it takes to count as down."""
+        return min(self.concurrency, DOWN_AFTER - self.failures) if self.failures else self.concurrency
 
     def wait_s(self, now_s: float) -> float:
         """Return how long there is no room whatever comes back; 0 when that alone decides."""
@@ -178,6 +183,8 @@ class Pace:
         if answer.holds_all and answer.wait is not None:
             self._hold_until_s = max(self._hold_until_s, now_s + answer.wait.total_seconds())
         if answer.ok:
+            self.failures = 0
             self._breaker.succeeded()
         elif probe or self._breaker.state(now_s) is BreakerState.CLOSED:
+            self.failures += 1
             self._breaker.failed(now_s)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import ip_address
@@ -75,6 +76,37 @@ def _tell(answer: "asyncio.Future[list[Address]]", found: list[Address], error: 
         answer.set_exception(error)
 
 
+class _Plain(httpcore.AsyncNetworkStream):
+    """A connection before TLS, closed also when the handshake is cut short: httpcore forgets it then."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (httpcore's)
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (likewise)
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (likewise)
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._inner.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Connects to what may be pushed to, and to nothing else.
 
@@ -108,7 +140,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         """Connect in a task of its own: a caller that is cancelled just then would lose an open connection."""
         connecting = asyncio.ensure_future(self._inner.connect_tcp(str(address), *facts))
         try:
-            return await asyncio.shield(connecting)
+            return _Plain(await asyncio.shield(connecting))
         except asyncio.CancelledError:
             self._left.add(connecting)
             connecting.add_done_callback(self._close)

@@ -114,9 +114,9 @@ class Receiver:
         self.behave: Callable[[Got], Behaviour] = lambda got: reply()
         self.most_at_once = 0
         self.connections = 0
-        self.sent = 0
         self.name = "127.0.0.1"
         self._at_once = 0
+        self._writers: list[asyncio.StreamWriter] = []
         self._tls = tls
         self._host = host
         self._loop = asyncio.new_event_loop()
@@ -161,11 +161,14 @@ class Receiver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
         await asyncio.sleep(0.01)  # transports that were closed take a turn of the loop to be so
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
+        self._writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while not writer.is_closing():
                 got = await _read(reader, number)

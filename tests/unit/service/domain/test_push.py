@@ -127,6 +127,20 @@ def test_as_many_as_the_concurrency_says_are_under_way() -> None:
     assert pace.room(0) == 1
 
 
+def test_no_more_are_begun_than_it_takes_to_count_as_down() -> None:
+    pace = Pace(100)
+    begun = pace.room(0)
+    pace.begun(1, probe=False)
+    pace.ended(FAILED, 0, probe=False)
+    while room := pace.room(0):
+        pace.begun(room, probe=False)
+        pace.ended(FAILED, 0, probe=False)
+    assert begun == 100
+    assert pace.in_flight + pace.failures == DOWN_AFTER
+    pace.ended(ARRIVED, 0, probe=False)
+    assert pace.room(0) == 100 - pace.in_flight
+
+
 def test_an_endpoint_that_is_down_is_probed_by_one_at_a_time() -> None:
     pace = Pace(10)
     go_down(pace)
@@ -172,7 +186,7 @@ def test_what_was_known_before_a_restart_counts() -> None:
     pace = Pace(10, failures=DOWN_AFTER)
     assert pace.room(100) == 1
     assert pace.probes(100)
-    assert Pace(10, failures=DOWN_AFTER - 1).room(100) == 10
+    assert Pace(10, failures=DOWN_AFTER - 1).room(100) == 1
 
 
 def test_a_receiver_that_asks_for_quiet_gets_it() -> None:
