@@ -24,6 +24,7 @@ from service.api import (
 from service.api.auth import BEARER, Auth
 from service.api.bell import Bell
 from service.api.context import ApiContext
+from service.api.desk import Desk
 from service.api.door import Door
 from service.api.lookout import Lookout
 from service.api.newest import Newest
@@ -71,6 +72,7 @@ def create_api(context: ApiContext) -> FastAPI:
     app.state.streams = Streams(
         context.store, Newest(context.store, app.state.bell), context.metrics, context.streams
     )
+    app.state.desk = Desk(context.store, context.dice)
     app.state.acks_since_forgetting = 0
     app.add_middleware(Door, auth=auth)
     app.take_shortcuts(auth)

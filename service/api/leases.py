@@ -48,6 +48,7 @@ async def lease_events(
             request.app.state.lookout,
             name,
             body or models.LeaseBody(),
+            desk=request.app.state.desk,
             gone=gone,
             check_again=request.state.check_again,
         ).run()

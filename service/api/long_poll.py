@@ -12,9 +12,9 @@ from starlette.types import Receive
 
 from service.api.bell import Bell
 from service.api.context import ApiContext
+from service.api.desk import Desk
 from service.api.lookout import FOLLOWERS, Lookout
 from service.api.models import LeaseBody
-from service.db.unit import Unit
 from service.domain.delivery import Delivery, Lease, parse_leases
 from service.flow import lease
 from service.flow.give_back import Died
@@ -30,14 +30,6 @@ class Got:
     deliveries: list[Delivery] = field(default_factory=list)
     acked: list[Lease] = field(default_factory=list)
     ended: list[Lease] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """A unit's result and how long until the next look is worth it."""
-
-    lent: lease.Lent
-    idle_s: float | None
 
 
 class Gone:
@@ -80,12 +72,14 @@ class Call:
         name: str,
         body: LeaseBody,
         *,
+        desk: Desk,
         gone: Gone,
         check_again: Callable[[], Awaitable[object]],
     ) -> None:
         self._context = context
         self._bell = bell
         self._lookout = lookout
+        self._desk = desk
         self._name = name
         self._body = body
         self._gone = gone
@@ -141,37 +135,24 @@ class Call:
         """Ack and lend; return in how many seconds something comes due, if it is known and nothing was lent."""
         search_until = self._clock() + SEARCH_S
         while True:
-            outcome = await self._context.store.write_async(self._unit_of_work(acks))
-            acks = []
-            self._take(outcome)
+            lent, now = await self._desk.lend(self._ask(acks))
+            acks = ()
+            self._take(lent)
             full = len(self._got.deliveries) >= self._body.limit
-            if full or not outcome.lent.more or self._clock() > search_until or self._gone.now():
-                return outcome.idle_s
+            if full or not lent.more or self._clock() > search_until or self._gone.now():
+                return _seconds_to(lent.next_due_at, now)
 
-    def _unit_of_work(self, acks: Sequence[Lease]) -> Callable[[Unit], _Outcome]:
+    def _ask(self, acks: Sequence[Lease]) -> lease.Ask:
         limit = min(self._body.limit - len(self._got.deliveries), lease.MOST_AT_ONCE)
         batch = self._context.new_batch()
+        return lease.Ask(self._name, batch, limit, self._body.lease_seconds, acks)
 
-        def work(unit: Unit) -> _Outcome:
-            lent = lease.lend(
-                unit,
-                self._name,
-                limit=limit,
-                lease_seconds=self._body.lease_seconds,
-                batch=batch,
-                dice=self._context.dice,
-                acks=acks,
-            )
-            return _Outcome(lent, _seconds_to(lent.next_due_at, unit.now))
-
-        return work
-
-    def _take(self, outcome: _Outcome) -> None:
-        self._got.deliveries += outcome.lent.deliveries
-        self._count_acked(outcome.lent.acked)
-        if outcome.lent.deliveries:
-            self._context.metrics.leased.labels(self._name).inc(len(outcome.lent.deliveries))
-        report_dead(self._context, self._name, outcome.lent.died)
+    def _take(self, lent: lease.Lent) -> None:
+        self._got.deliveries += lent.deliveries
+        self._count_acked(lent.acked)
+        if lent.deliveries:
+            self._context.metrics.leased.labels(self._name).inc(len(lent.deliveries))
+        report_dead(self._context, self._name, lent.died)
 
     def _count_acked(self, acked: lease.Acked) -> None:
         self._got.acked += acked.acked

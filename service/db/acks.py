@@ -1,7 +1,7 @@
 """The memory of acked leases: a repeated ack is told so for an hour and more."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,12 +40,13 @@ class Acks:
         self._unit = unit
         self._connection = unit.connection
 
-    def remember(self, consumer: str, leases: Iterable[Lease]) -> None:
-        """Keep that *leases* were acked."""
+    def remember(self, leases: Mapping[str, Iterable[Lease]]) -> None:
+        """Keep that *leases*, by consumer, were acked."""
         now = self._unit.now
         rows = [
             {"batch": batch, "consumer": consumer, "positions": _array(positions), "acked_at": now}
-            for batch, positions in by_batch(leases).items()
+            for consumer, its in leases.items()
+            for batch, positions in by_batch(its).items()
         ]
         if rows:
             _REMEMBER.many(self._connection, rows)

@@ -1,14 +1,14 @@
 """Consumers: named readers of the log, each with a cursor."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Text, bindparam, delete, insert, select, update
 
-from service.db.quick import Quick
+from service.db.quick import PADDED, Quick, padded
 from service.db.tables import consumers
 from service.domain.delivery import Consumer
 from service.domain.push import Streak
@@ -47,6 +47,12 @@ _MOVE = Quick(
 )
 
 
+@lru_cache(maxsize=len(PADDED))
+def _all_locked(size: int) -> Quick:
+    names = [bindparam(f"name_{number}", type_=Text) for number in range(size)]
+    return Quick(_ALL.where(consumers.c.name.in_(names)).with_for_update())
+
+
 class Consumers:
     """The rows of the consumers. Who changes what a consumer has outstanding locks its row first."""
 
@@ -61,6 +67,16 @@ class Consumers:
     def lock(self, name: str) -> Consumer:
         """Return the consumer, nobody else's until the transaction ends; raise NotFound."""
         return self._one(_LOCKED, name)
+
+    def lock_all(self, names: Collection[str]) -> dict[str, Consumer]:
+        """Return those of *names* that there are, nobody else's until the transaction ends.
+
+        Locked in order of their names, so that two who lock several do not wait for each other for ever.
+        """
+        listed = padded(sorted(names))
+        facts = {f"name_{number}": name for number, name in enumerate(listed)}
+        found = (_consumer(row) for row in _all_locked(len(listed)).rows(self._connection, facts))
+        return {consumer.name: consumer for consumer in found}
 
     def find(self, name: str) -> Consumer | None:
         """Return the consumer, nobody else's until the transaction ends, or None."""
@@ -96,6 +112,12 @@ class Consumers:
     def move(self, name: str, cursor: int) -> None:
         """Set the last position that the consumer has passed."""
         _MOVE.run(self._connection, {"which": name, "position": cursor})
+
+    def move_all(self, cursors: Mapping[str, int]) -> None:
+        """Set the last positions that several consumers have passed."""
+        _MOVE.many(
+            self._connection, [{"which": name, "position": cursor} for name, cursor in cursors.items()]
+        )
 
     def pause(self, name: str, *, paused: bool, reason: str | None = None) -> None:
         """Stop or go on lending to the consumer; *reason* is why this service does it by itself."""

@@ -17,6 +17,7 @@ from service.domain.delivery import (
     DeadLetter,
     Due,
     Lease,
+    NewRow,
     Outstanding,
     PaymentKey,
     Scanned,
@@ -37,10 +38,14 @@ class Deliveries:
         self._connection = unit.connection
         self.acks = Acks(unit)
 
-    def standing(self, consumer: str) -> Standing:
-        """Return where the consumer stands."""
-        head, due_at, held, first = sql.STANDING.rows(self._connection, {"consumer": consumer})[0]
-        return Standing(head, due_at, held, anything=first is not None)
+    def standings(self, consumers: Sequence[str]) -> dict[str, Standing]:
+        """Return where consumers stand that there are."""
+        listed = padded(consumers)
+        facts = {f"name_{number}": name for number, name in enumerate(listed)}
+        return {
+            name: Standing(head, due_at, held, anything=first is not None)
+            for name, head, due_at, held, first in sql.standings(len(listed)).rows(self._connection, facts)
+        }
 
     def due(self, consumer: Consumer, *, rows: int) -> list[Due]:
         """Return deliveries whose time has come, the longest due first."""
@@ -82,14 +87,10 @@ class Deliveries:
             for position, merchant, transaction_id, body, blocked, there in found
         ]
 
-    def add(
-        self,
-        consumer: str,
-        events: Iterable[tuple[Scanned, Lease | None, datetime | None, datetime | None]],
-    ) -> None:
-        """Make rows: (event, lease, leased until, due at); those without a lease are held."""
+    def add(self, rows: Sequence[NewRow]) -> None:
+        """Make rows; those without a lease are held."""
         now = self._unit.now
-        rows = [
+        made = [
             {
                 "consumer": consumer,
                 "position": event.position,
@@ -103,10 +104,9 @@ class Deliveries:
                 "reason": None,
                 "updated_at": now,
             }
-            for event, lease, leased_until, due_at in events
+            for consumer, event, lease, leased_until, due_at in rows
         ]
-        if rows:
-            sql.ADD.many(self._connection, rows)
+        sql.ADD.many(self._connection, made)
 
     def lend_again(self, consumer: str, rows: Iterable[tuple[Lease, int, datetime, datetime]]) -> None:
         """Lend rows anew: (lease, attempt, leased until, due at)."""
@@ -135,16 +135,30 @@ class Deliveries:
             )
         ]
 
-    def take(self, consumer: str, leases: Iterable[Lease]) -> dict[Lease, PaymentKey]:
-        """Remove the rows that carry one of *leases* still; return these leases, each with its payment."""
-        taken: dict[Lease, PaymentKey] = {}
-        for batch, positions in by_batch(leases).items():
+    def take(self, leases: Mapping[str, Iterable[Lease]]) -> dict[str, dict[Lease, PaymentKey]]:
+        """Remove the rows that carry one of *leases*, by consumer, still; return these, each with its payment."""
+        calls = [
+            (consumer, batch, positions)
+            for consumer, its in leases.items()
+            for batch, positions in by_batch(its).items()
+        ]
+        taken: dict[str, dict[Lease, PaymentKey]] = {consumer: {} for consumer in leases}
+        for consumer, batch, position, merchant, transaction_id in self._taken(calls):
+            taken[consumer][Lease(batch, position)] = (merchant, transaction_id)
+        return taken
+
+    def _taken(self, calls: Sequence[tuple[str, str, list[int]]]) -> Iterator[Sequence[Any]]:
+        if len(calls) > 1 and self._connection.dialect.name == "postgresql":  # a round trip for all
+            flat = [(consumer, batch, position) for consumer, batch, its in calls for position in its]
+            names = ("consumers", "batches", "positions")
+            columns = map(list, zip(*flat, strict=True))
+            yield from sql.TAKE_LISTED.rows(self._connection, dict(zip(names, columns, strict=True)))
+            return
+        for consumer, batch, positions in calls:
             listed = padded(positions)
             facts = {"consumer": consumer, "batch": batch}
-            facts |= {f"position_{index}": position for index, position in enumerate(listed)}
-            for position, *payment in sql.take(len(listed)).rows(self._connection, facts):
-                taken[Lease(batch, position)] = (payment[0], payment[1])
-        return taken
+            facts |= {f"position_{number}": position for number, position in enumerate(listed)}
+            yield from sql.take(len(listed)).rows(self._connection, facts)
 
     def remove(self, consumer: str, positions: Collection[int]) -> None:
         """Take rows away for good."""

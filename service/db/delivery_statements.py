@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    Text,
     and_,
     bindparam,
     delete,
@@ -21,12 +22,13 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
+    text,
     update,
 )
 
 from service.db.filters import wanted
 from service.db.quick import PADDED, Quick
-from service.db.tables import LATE, SET_ASIDE, deliveries, events, log
+from service.db.tables import LATE, SET_ASIDE, consumers, deliveries, events, log
 from service.domain.delivery import DeliveryState as State
 
 _other = deliveries.alias("other")
@@ -130,15 +132,6 @@ OF_PAYMENTS = select(
     deliveries.c.transaction_id.in_(bindparam("transaction_ids", expanding=True)),
 )
 NEXT_DUE = select(func.min(deliveries.c.due_at)).where(_OURS, deliveries.c.due_at.is_not(None))
-_HELD = exists().where(_OURS, deliveries.c.state == literal_column("'held'"), SET_ASIDE)
-STANDING = Quick(
-    select(
-        select(log.c.last_position).scalar_subquery(),
-        NEXT_DUE.scalar_subquery(),
-        _HELD,
-        select(func.min(deliveries.c.position)).where(_OURS).scalar_subquery(),
-    )
-)
 ADD = Quick(insert(deliveries))
 LEND_AGAIN = (
     update(deliveries)
@@ -174,11 +167,51 @@ FREE = (
 
 
 @lru_cache(maxsize=len(PADDED))
+def standings(size: int) -> Quick:
+    """Return what selects where consumers ``name_0`` and on, *size* at most, stand."""
+    ours = deliveries.c.consumer == consumers.c.name
+    held = exists().where(ours, deliveries.c.state == literal_column("'held'"), SET_ASIDE)
+    return Quick(
+        select(
+            consumers.c.name,
+            select(log.c.last_position).scalar_subquery(),
+            select(func.min(deliveries.c.due_at))
+            .where(ours, deliveries.c.due_at.is_not(None))
+            .scalar_subquery(),
+            held.correlate(consumers),
+            select(func.min(deliveries.c.position)).where(ours).scalar_subquery(),
+        ).where(consumers.c.name.in_([bindparam(f"name_{number}", type_=Text) for number in range(size)]))
+    )
+
+
+_TAKEN = (
+    deliveries.c.consumer,
+    deliveries.c.batch,
+    deliveries.c.position,
+    deliveries.c.merchant,
+    deliveries.c.transaction_id,
+)
+
+
+@lru_cache(maxsize=len(PADDED))
 def take(size: int) -> Quick:
     """Return what removes *size* deliveries at most, ``position_0`` and on, that one lease call lent."""
     positions = [bindparam(f"position_{number}", type_=BigInteger) for number in range(size)]
     return Quick(
         delete(deliveries)
         .where(_OURS, deliveries.c.batch == bindparam("batch"), deliveries.c.position.in_(positions))
-        .returning(deliveries.c.position, deliveries.c.merchant, deliveries.c.transaction_id)
+        .returning(*_TAKEN)
     )
+
+
+TAKE_LISTED = Quick(
+    text(
+        "DELETE FROM deliveries USING unnest(:consumers ::text[], :batches ::text[], :positions ::bigint[])"
+        " AS listed (consumer, batch, position)"
+        " WHERE deliveries.consumer = listed.consumer AND deliveries.position = listed.position"
+        " AND deliveries.batch = listed.batch"
+        " RETURNING deliveries.consumer, deliveries.batch, deliveries.position, deliveries.merchant,"
+        " deliveries.transaction_id"
+    )
+)
+"""Removes what several lease calls lent: PostgreSQL's own words."""

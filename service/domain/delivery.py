@@ -109,6 +109,10 @@ class Scanned:
     body: str
 
 
+NewRow = tuple[str, Scanned, Lease | None, datetime | None, datetime | None]
+"""(consumer, event, lease, leased until, due at) of a delivery to be; without a lease it is held."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outstanding:
     """A delivery's row without the event."""

@@ -5,8 +5,8 @@ written. A unit lends at most ``MOST_AT_ONCE`` events and looks at ``WINDOW`` po
 soon free again; `Lent.more` says that there may be more to find.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,24 +15,28 @@ from service.domain.delivery import (
     Consumer,
     Delivery,
     DeliveryState,
-    Due,
     Lease,
     PaymentKey,
-    Scanned,
     Standing,
     back_off,
-    place,
-    sort_due,
 )
-from service.errors import Conflict
+from service.errors import Conflict, NotFound
 from service.flow.give_back import Dice, Died, Nacked, Refusal, leased, refuse, split
 from service.flow.lease_edges import Unit
+from service.flow.lending import WINDOW, Book, Lending
 
 MOST_AT_ONCE: Final = 100
-WINDOW: Final = 1000
-ROUNDS: Final = 3
-SPARE_ROWS: Final = 4
-LOST: Final = "the lease ended without an ack"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One lease call: ack *acks*, then lend up to *limit* events to consumer *name* under the name *batch*."""
+
+    name: str
+    batch: str
+    limit: int
+    lease_seconds: int | None = None
+    acks: Sequence[Lease] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class Acked:
     ended: tuple[Lease, ...] = ()
 
 
+NOTHING_ACKED: Final = Acked()
+
+
 @dataclass(frozen=True, slots=True)
 class Lent:
     """What a lease call got. *next_due_at* is set when it got nothing: the next time worth a look."""
@@ -51,7 +58,7 @@ class Lent:
     died: tuple[Died, ...] = ()
     more: bool = False
     next_due_at: datetime | None = None
-    acked: Acked = Acked()
+    acked: Acked = NOTHING_ACKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +93,56 @@ def lend(
     One transaction: whenever something has been lent, the acks have been committed. Raises NotFound, and Conflict
     when the consumer's events are pushed.
     """
-    consumer = unit.consumers.lock(name)
-    _refuse_pushed(consumer)
-    acked, standing = _ack(unit, consumer, acks) if acks else (Acked(), None)
-    lent = lend_to(
-        unit,
-        consumer,
-        limit=limit,
-        lease_seconds=lease_seconds or consumer.spec.lease_seconds,
-        batch=batch,
-        dice=dice,
-        standing=standing,
-    )
-    return replace(lent, acked=acked) if acks else lent
+    (lent,) = lend_each(unit, [Ask(name, batch, limit, lease_seconds, acks)], dice=dice)
+    if isinstance(lent, Lent):
+        return lent
+    raise lent
+
+
+def lend_each(unit: Unit, asks: Sequence[Ask], *, dice: Dice) -> list[Lent | NotFound | Conflict]:
+    """Do what `lend` does for each of *asks*; for those of different consumers with the statements of one.
+
+    What one of them is refused for is returned in its place.
+    """
+    consumers = unit.consumers.lock_all({ask.name for ask in asks})
+    found: dict[int, Lent | NotFound | Conflict] = {}
+    turn: dict[str, int] = {}
+    for number, ask in enumerate(asks):
+        refused = _refused(ask.name, consumers.get(ask.name))
+        if refused is not None:
+            found[number] = refused
+        else:
+            turn.setdefault(ask.name, number)
+    first = [asks[number] for number in turn.values()]
+    lent = _lend_together(unit, [(ask, consumers[ask.name]) for ask in first], dice) if first else []
+    found |= dict(zip(turn.values(), lent, strict=True))
+    later = [number for number in range(len(asks)) if number not in found]
+    if later:  # of consumers that asked more than once
+        lent_later = lend_each(unit, [asks[number] for number in later], dice=dice)
+        found |= dict(zip(later, lent_later, strict=True))
+    return [found[number] for number in range(len(asks))]
+
+
+def _lend_together(unit: Unit, asks: Sequence[tuple[Ask, Consumer]], dice: Dice) -> list[Lent]:
+    ended = _end(unit, [(consumer, ask.acks) for ask, consumer in asks])
+    unit.deliveries.acks.remember({name: one.taken for name, one in ended.items() if one.taken})
+    book = Book()
+    lent = [
+        _lend_to(
+            unit,
+            consumer,
+            limit=ask.limit,
+            lease_seconds=ask.lease_seconds or consumer.spec.lease_seconds,
+            batch=ask.batch,
+            dice=dice,
+            book=book,
+            standing=ended[ask.name].standing,
+            acked=_acked(unit, ask.name, ask.acks, ended[ask.name].taken),
+        )
+        for ask, consumer in asks
+    ]
+    book.write(unit)
+    return lent
 
 
 def lend_to(
@@ -110,18 +154,45 @@ def lend_to(
     batch: str,
     dice: Dice,
     fresh_first: bool = False,
-    standing: Standing | None = None,
 ) -> Lent:
     """Lend up to *limit* events to *consumer*, which the caller has locked, under the name *batch*.
 
     First what is due again, then what the cursor comes to; *fresh_first* turns that around. A paused consumer
-    gets nothing. *standing* is where it stands, for a caller who knows.
+    gets nothing.
     """
+    book = Book()
+    lent = _lend_to(
+        unit,
+        consumer,
+        limit=limit,
+        lease_seconds=lease_seconds,
+        batch=batch,
+        dice=dice,
+        book=book,
+        standing=unit.deliveries.standings([consumer.name])[consumer.name],
+        fresh_first=fresh_first,
+    )
+    book.write(unit)
+    return lent
+
+
+def _lend_to(
+    unit: Unit,
+    consumer: Consumer,
+    *,
+    limit: int,
+    lease_seconds: float,
+    batch: str,
+    dice: Dice,
+    book: Book,
+    standing: Standing,
+    acked: Acked = NOTHING_ACKED,
+    fresh_first: bool = False,
+) -> Lent:
     if consumer.paused:
-        return Lent()
-    standing = standing or unit.deliveries.standing(consumer.name)
+        return Lent(acked=acked)
     until = unit.now + timedelta(seconds=lease_seconds)
-    lending = _Lending(unit, consumer, standing, batch=batch, leased_until=until, dice=dice)
+    lending = Lending(unit, consumer, standing, book, batch=batch, leased_until=until, dice=dice)
     steps = (lending.lend_due, lending.lend_fresh)
     for step in reversed(steps) if fresh_first else steps:
         step(limit - len(lending.deliveries))
@@ -131,6 +202,7 @@ def lend_to(
         tuple(lending.died),
         lending.more,
         unit.deliveries.next_due_at(consumer.name) if idle and standing.anything else None,
+        acked,
     )
 
 
@@ -148,145 +220,53 @@ def look(unit: Unit, name: str) -> Look:
     return Look(due or ahead, due_at)
 
 
-class _Lending:
-    """One lease call at work."""
-
-    def __init__(
-        self,
-        unit: Unit,
-        consumer: Consumer,
-        standing: Standing,
-        *,
-        batch: str,
-        leased_until: datetime,
-        dice: Dice,
-    ) -> None:
-        self._unit = unit
-        self._consumer = consumer
-        self._standing = standing
-        self._batch = batch
-        self._until = leased_until
-        self._dice = dice
-        self.deliveries: list[Delivery] = []
-        self.died: list[Died] = []
-        self.more = False
-
-    def lend_due(self, limit: int) -> None:
-        due_at = self._standing.next_due_at
-        if not limit or due_at is None or due_at > self._unit.now:
-            return
-        due = self._unit.deliveries.due(self._consumer, rows=limit)
-        self.more = self.more or len(due) == limit
-        triage = sort_due(due, self._consumer.spec)
-        self._set_aside(triage.dead, triage.blocked)
-        self._unit.deliveries.lend_again(
-            self._consumer.name,
-            (
-                (
-                    self._lend(row.position, row.attempt + 1, row.body),
-                    row.attempt + 1,
-                    self._until,
-                    self._due_at(row.attempt + 1),
-                )
-                for row in triage.again
-            ),
-        )
-
-    def lend_fresh(self, room: int) -> None:
-        head, free = self._standing.head, not self._standing.anything
-        cursor = self._consumer.cursor
-        until = min(cursor + WINDOW, head)
-        taken: set[PaymentKey] = set()
-        lend: list[Scanned] = []
-        hold: list[Scanned] = []
-        discarded = False
-        rows = room if free else room + SPARE_ROWS
-        for _ in range(ROUNDS):
-            if room <= len(lend) or cursor >= until:
-                break
-            scanned = self._unit.deliveries.scan(
-                self._consumer, after=cursor, until=until, rows=rows, free=free
-            )
-            placed = place(scanned, taken, room - len(lend))
-            lend += placed.lend
-            hold += placed.hold
-            discarded |= any(event.there is DeliveryState.DISCARDED for event in scanned)
-            all_seen = scanned[-1].position if len(scanned) == rows else until
-            cursor = all_seen if placed.cursor is None else placed.cursor
-        self._keep(lend, hold)
-        self._pass(cursor, discarded=discarded)
-        self.more = self.more or cursor < head
-
-    def _set_aside(self, dead: Sequence[Due], blocked: Sequence[Due]) -> None:
-        """Bury what was lent too often, hold what is not its payment's turn, and let those go that may."""
-        if not dead and not blocked:
-            return
-        name = self._consumer.name
-        changes = [Change(row.position, DeliveryState.DEAD, lease=row.lease, reason=LOST) for row in dead]
-        changes += [Change(row.position, DeliveryState.HELD, lease=row.lease) for row in blocked]
-        self._unit.deliveries.change(name, changes)
-        self.died += [Died(row.position, row.payment, row.attempt, LOST) for row in dead]
-        payments = {row.payment for row in (*dead, *blocked)}
-        self.more = self._unit.deliveries.release(name, payments, holds=self._consumer.holds) or self.more
-
-    def _keep(self, lend: Sequence[Scanned], hold: Sequence[Scanned]) -> None:
-        rows: list[tuple[Scanned, Lease | None, datetime | None, datetime | None]] = [
-            (event, self._lend(event.position, 1, event.body), self._until, self._due_at(1)) for event in lend
-        ]
-        rows += [(event, None, None, None) for event in hold]
-        self._unit.deliveries.add(self._consumer.name, rows)
-
-    def _pass(self, cursor: int, *, discarded: bool) -> None:
-        if cursor == self._consumer.cursor:
-            return
-        self._unit.consumers.move(self._consumer.name, cursor)
-        if discarded:
-            self._unit.deliveries.forget_discarded(self._consumer.name, until=cursor)
-
-    def _lend(self, position: int, attempt: int, body: str) -> Lease:
-        lease = Lease(self._batch, position)
-        self.deliveries.append(Delivery(lease, attempt, self._until, position, body))
-        return lease
-
-    def _due_at(self, attempt: int) -> datetime:
-        return self._until + back_off(attempt, self._dice())
-
-
 def ack(unit: Unit, name: str, leases: Sequence[Lease]) -> Acked:
     """End deliveries; raise NotFound for an unknown consumer.
 
     Succeeds after the lease's end while the event has not been lent again. A lease acked before answers
     ``acked`` again for at least an hour.
     """
-    return _ack(unit, unit.consumers.lock(name), leases)[0]
-
-
-def _ack(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> tuple[Acked, Standing]:
-    """Return what became of *leases*, and where the consumer stands then."""
-    name = consumer.name
-    found, standing = _end(unit, consumer, leases)
-    if found:
-        unit.deliveries.acks.remember(name, found)
-    if len(found) == len(leases):
-        return Acked(tuple(leases)), standing
-    known = unit.deliveries.acks.known(name, [lease for lease in leases if lease not in found])
-    return Acked(*split(leases, {*found, *known})), standing
+    ended = _end(unit, [(unit.consumers.lock(name), leases)])[name]
+    if ended.taken:
+        unit.deliveries.acks.remember({name: ended.taken})
+    return _acked(unit, name, leases, ended.taken)
 
 
 def end(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> int:
     """Do what `ack` does, for a caller that has locked *consumer* and never asks again; return how many there were."""
-    return len(_end(unit, consumer, leases)[0])
+    return len(_end(unit, [(consumer, leases)])[consumer.name].taken)
 
 
-def _end(unit: Unit, consumer: Consumer, leases: Sequence[Lease]) -> tuple[Collection[Lease], Standing]:
-    """Take away the rows that carry one of *leases* still, and let the next event of their payments go."""
-    name = consumer.name
-    taken = unit.deliveries.take(name, leases)
-    standing = unit.deliveries.standing(name)
-    if standing.held and unit.deliveries.release(name, set(taken.values()), holds=consumer.holds):
-        unit.deliveries.wake()
-        standing = unit.deliveries.standing(name)
-    return taken.keys(), standing
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What a consumer's acks took away, and where it stands then."""
+
+    taken: Mapping[Lease, PaymentKey]
+    standing: Standing
+
+
+def _end(unit: Unit, acks: Sequence[tuple[Consumer, Sequence[Lease]]]) -> dict[str, _Ended]:
+    """Take away the rows that carry the leases still, and let the next events of their payments go."""
+    consumers = {consumer.name: consumer for consumer, _ in acks}
+    taken = unit.deliveries.take({consumer.name: leases for consumer, leases in acks if leases})
+    standings = unit.deliveries.standings(list(consumers))
+    for name, rows in taken.items():
+        if (
+            standings[name].held
+            and rows
+            and unit.deliveries.release(name, set(rows.values()), holds=consumers[name].holds)
+        ):
+            unit.deliveries.wake()
+            standings |= unit.deliveries.standings([name])
+    return {name: _Ended(taken.get(name, {}), standing) for name, standing in standings.items()}
+
+
+def _acked(unit: Unit, name: str, leases: Sequence[Lease], taken: Mapping[Lease, PaymentKey]) -> Acked:
+    """Return what became of *leases*, of which *taken* were ended just now."""
+    if len(taken) == len(leases):
+        return Acked(tuple(leases)) if leases else NOTHING_ACKED
+    known = unit.deliveries.acks.known(name, [lease for lease in leases if lease not in taken])
+    return Acked(*split(leases, {*taken, *known}))
 
 
 def nack(
@@ -334,9 +314,12 @@ def give_back(unit: Unit, name: str, leases: Sequence[Lease]) -> None:
     unit.deliveries.wake()
 
 
-def _refuse_pushed(consumer: Consumer) -> None:
+def _refused(name: str, consumer: Consumer | None) -> NotFound | Conflict | None:
+    if consumer is None:
+        return NotFound("consumer", name)
     if consumer.spec.push is not None:
-        raise Conflict(
-            f"the events of consumer {consumer.name!r} are pushed to its URL and cannot be leased; "
+        return Conflict(
+            f"the events of consumer {name!r} are pushed to its URL and cannot be leased; "
             'PUT it without "push" to lease them'
         )
+    return None

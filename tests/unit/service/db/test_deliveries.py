@@ -6,6 +6,7 @@ lent again), dead, or done.
 
 import itertools
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -21,9 +22,12 @@ from service.db.tables import deliveries, events, metadata
 from service.db.unit import Unit
 from service.domain.delivery import Delivery, Lease
 from service.domain.records import ConsumerSpec
+from service.errors import NotFound
 from service.flow import consumers, lease
 
 NAME = "shipping"
+OTHER = "billing"
+"""Reads the same log and acks all it gets: what the one does must not touch the other."""
 MAX_ATTEMPTS = 2
 PAYMENTS = st.integers(0, 2)
 
@@ -43,6 +47,8 @@ class Queue(RuleBasedStateMachine):
         self.lease_of: dict[int, Lease] = {}
         self.due_at: dict[int, datetime] = {}
         self.acked: set[Lease] = set()
+        self.of_other: list[Lease] = []
+        self.read_by_other: list[int] = []
         self.numbers = itertools.count(1)
         self.do(lambda unit: unit.log.open())
 
@@ -54,6 +60,8 @@ class Queue(RuleBasedStateMachine):
     def make_consumer(self, on_dead: str) -> None:
         self.holds = on_dead == "hold"
         self.put(on_dead)
+        spec = ConsumerSpec(types=("wanted.*",))
+        self.do(lambda unit: consumers.put(unit, OTHER, spec, start="beginning"))
 
     @rule(on_dead=st.sampled_from(["hold", "skip"]))
     def change_consumer(self, on_dead: str) -> None:
@@ -85,11 +93,36 @@ class Queue(RuleBasedStateMachine):
     def lend(self, limit: int) -> Any:
         return multiple(*self.lend_some(limit))
 
-    def lend_some(self, limit: int) -> list[Lease]:
-        batch = uuid.uuid4().hex
-        lent = self.do(
-            lambda unit: lease.lend(unit, NAME, limit=limit, lease_seconds=30, batch=batch, dice=lambda: 0.0)
-        )
+    def lend_some(self, limit: int, acks: Sequence[Lease] = ()) -> list[Lease]:
+        return self.lend_at_once([(limit, acks)])[0]
+
+    @rule(target=leases, limits=st.lists(st.integers(1, 3), min_size=2, max_size=3))
+    def lend_to_several_calls_at_once(self, limits: list[int]) -> Any:
+        return multiple(*itertools.chain(*self.lend_at_once([(limit, ()) for limit in limits])))
+
+    @rule(
+        target=leases, leased=st.lists(leases, min_size=1, max_size=4, unique=True), limit=st.integers(1, 4)
+    )
+    def ack_and_lend(self, leased: list[Lease], limit: int) -> Any:
+        return multiple(*self.lend_some(limit, leased))
+
+    def lend_at_once(self, calls: list[tuple[int, Sequence[Lease]]]) -> list[list[Lease]]:
+        """Serve *calls* in one unit, with one of another consumer and one of nobody's among them."""
+        asks = [lease.Ask(NAME, uuid.uuid4().hex, limit, 30, acks) for limit, acks in calls]
+        asks.insert(1, lease.Ask("nobody", uuid.uuid4().hex, 1))
+        asks.insert(0, lease.Ask(OTHER, uuid.uuid4().hex, 2, 30, self.of_other))
+        other, first, nobody, *more = self.do(lambda unit: lease.lend_each(unit, asks, dice=lambda: 0.0))
+        assert isinstance(nobody, NotFound)
+        assert list(other.acked.acked) == self.of_other
+        self.of_other = [one.lease for one in other.deliveries]
+        self.read_by_other += [one.position for one in other.deliveries]
+        found = []
+        for (limit, acks), lent in zip(calls, [first, *more], strict=True):
+            self.check_acked(list(acks), lent.acked)
+            found.append(self.check_lent(lent, limit))
+        return found
+
+    def check_lent(self, lent: lease.Lent, limit: int) -> list[Lease]:
         for died in lent.died:
             assert self.attempts[died.position] >= MAX_ATTEMPTS
             assert self.due_at.pop(died.position) <= self.now
@@ -135,7 +168,9 @@ class Queue(RuleBasedStateMachine):
 
     @rule(leased=st.lists(leases, min_size=1, max_size=4, unique=True))
     def ack(self, leased: list[Lease]) -> None:
-        answer = self.do(lambda unit: lease.ack(unit, NAME, leased))
+        self.check_acked(leased, self.do(lambda unit: lease.ack(unit, NAME, leased)))
+
+    def check_acked(self, leased: list[Lease], answer: lease.Acked) -> None:
         good = [one for one in leased if self.position_of(one) is not None or one in self.acked]
         assert list(answer.acked) == good
         assert list(answer.ended) == [one for one in leased if one not in good]
@@ -258,7 +293,8 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def no_row_is_left_of_what_has_ended(self) -> None:
         with self.engine.begin() as connection:
-            rows = connection.execute(deliveries.select().where(deliveries.c.state != "discarded"))
+            ours = deliveries.select().where(deliveries.c.consumer == NAME)
+            rows = connection.execute(ours.where(deliveries.c.state != "discarded"))
             assert not {one.position for one in rows} & self.done
 
     def teardown(self) -> None:
@@ -269,6 +305,12 @@ class Queue(RuleBasedStateMachine):
                 self.ack(got)
             self.redrive_all()
         assert self.done == set(self.payment_of)
+        for _ in range(len(self.payment_of) + 1):
+            self.lend_at_once([(1, ())])
+        assert sorted(self.read_by_other) == sorted(self.payment_of)
+        for payment in set(self.payment_of.values()):
+            of_one = [one for one in self.read_by_other if self.payment_of[one] == payment]
+            assert of_one == sorted(of_one)
         self.engine.dispose()
 
 

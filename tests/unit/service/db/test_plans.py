@@ -86,11 +86,11 @@ STATEMENTS: dict[str, tuple[Callable[[Unit], object], set[str]]] = {
         lambda unit: unit.deliveries.by_lease("shipping", LEASES),
         {OF_CONSUMER},
     ),
-    "deliveries: take": (lambda unit: unit.deliveries.take("shipping", LEASES), {OF_CONSUMER}),
+    "deliveries: take": (lambda unit: unit.deliveries.take({"shipping": LEASES}), {OF_CONSUMER}),
     "deliveries: remove": (lambda unit: unit.deliveries.remove("shipping", [7, 8]), {OF_CONSUMER}),
     "deliveries: where a consumer stands": (
-        lambda unit: unit.deliveries.standing("shipping"),
-        {OF_CONSUMER, "ix_deliveries_due", "ix_deliveries_aside"},
+        lambda unit: unit.deliveries.standings(["shipping", "billing"]),
+        {"sqlite_autoindex_consumers_1", OF_CONSUMER, "ix_deliveries_due", "ix_deliveries_aside"},
     ),
     "deliveries: release": (
         lambda unit: unit.deliveries.release("shipping", PAYMENTS, holds=True),
@@ -145,6 +145,10 @@ STATEMENTS: dict[str, tuple[Callable[[Unit], object], set[str]]] = {
     "payments: one": (
         lambda unit: PaymentReads(unit).get("default", "payment-500"),
         {"sqlite_autoindex_payments_1"},
+    ),
+    "consumers: several": (
+        lambda unit: unit.consumers.lock_all(["name-2", "name-1"]),
+        {"sqlite_autoindex_consumers_1"},
     ),
     "consumers: one": (lambda unit: unit.consumers.find("name-1"), {"sqlite_autoindex_consumers_1"}),
     "tokens: by hash": (lambda unit: unit.tokens.find(bytes(32)), {"sqlite_autoindex_tokens_2"}),
