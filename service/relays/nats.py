@@ -79,14 +79,7 @@ class NatsRelay:
         await close_soon(self._client.close())
 
     async def _open(self, *, make: bool) -> None:
-        await self._client.connect(
-            self._options.url,
-            name=f"{CLIENT} {self._name}",
-            allow_reconnect=False,
-            connect_timeout=int(OPEN_S),
-            error_cb=self._on_error,
-            closed_cb=self._on_closed,
-        )
+        await self._connect()
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
         stream = self._client.jetstream(timeout=CONFIRM_S)
@@ -97,6 +90,21 @@ class NatsRelay:
                 await self._make(stream)
         else:
             check_stream(found, self._options)
+
+    async def _connect(self) -> None:
+        """Connect to the first server that can be reached; each is tried twice, and no more than that."""
+        servers = [url.strip() for url in self._options.url.split(",")]
+        await self._client.connect(
+            servers,
+            name=f"{CLIENT} {self._name}",
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=max(1, int(OPEN_S / len(servers))),
+            error_cb=self._on_error,
+            closed_cb=self._on_closed,
+        )
+        self._lost = None  # what the servers before this one had to say
 
     async def _make(self, stream: JetStreamContext) -> None:
         await stream.add_stream(

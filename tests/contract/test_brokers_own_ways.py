@@ -12,6 +12,7 @@ import redis
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from support.brokers import Kafka, Nats, Rabbitmq, Redis, UnderTest
 from support.relaying import Alarms, Log, finish, is_done, relaying, until
+from support.servers import free_port
 
 from service.doctor import Level
 from service.doctor.relays import check_relays
@@ -168,6 +169,14 @@ def test_a_wrong_login_is_told_without_the_password(start: Start, log: Log, tmp_
         assert alarms.names() == ["relay_refused"]
         assert log.position(name) == 0
         assert SECRET not in f"{alarms}{log.state(name)}"
+
+
+def test_of_several_servers_of_nats_the_first_that_answers_is_taken(start: Start, log: Log) -> None:
+    broker = start(Nats)
+    url = f"nats://127.0.0.1:{free_port()}, nats://127.0.0.1:{broker.server.port}"
+    log.append_many(20, payments=5)
+    with relaying(log, {"out": broker.spec()}, seen(NatsOptions(url))):
+        finish(log, broker)
 
 
 def test_a_missing_stream_is_made_to_keep_everything(start: Start, log: Log) -> None:
