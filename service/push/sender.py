@@ -5,7 +5,7 @@ import contextlib
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import httpcore
@@ -68,12 +68,9 @@ class Sender:
             "accept-encoding": "identity",
         }
         self._extensions = {"sni_hostname": target.host.rstrip(".")}
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls,
-            max_connections=push.concurrency,
-            keepalive_expiry=KEEP_ALIVE_S,
-            network_backend=CheckedNetwork(settings.allow, plain=target.plain, resolve=resolve),
-        )
+        self._tls = tls
+        self._network = CheckedNetwork(settings.allow, plain=target.plain, resolve=resolve)
+        self._idle: list[httpcore.AsyncHTTPConnection] = []
 
     async def send(self, event: str) -> Answer:
         """POST the stored text of an event as it is; never raises but for being cancelled."""
@@ -81,9 +78,16 @@ class Sender:
         try:
             async with asyncio.timeout(self.push.timeout_seconds):
                 body = event.encode()
-                async with self._pool.stream(
-                    "POST", self._url, headers=self._headers(body), content=body, extensions=self._extensions
-                ) as response:
+                async with (
+                    self._connection() as connection,
+                    connection.stream(
+                        "POST",
+                        self._url,
+                        headers=self._headers(body),
+                        content=body,
+                        extensions=self._extensions,
+                    ) as response,
+                ):
                     answer = self._judge(response, "")
                     answer = self._judge(response, await _read(response))
         except Exception as error:  # noqa: BLE001 (whatever it was, the event goes back)
@@ -92,9 +96,40 @@ class Sender:
 
     async def close(self) -> None:
         """Close every connection."""
-        for connection in list(self._pool.connections):
-            with contextlib.suppress(Exception):
-                await connection.aclose()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await _close(connection)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
+        """Lend a connection, the one that was used last if it can be used again.
+
+        Not the pool of httpcore: it looks at every connection before and after each request, which costs more than
+        the request.
+        """
+        connection = await self._known() or httpcore.AsyncHTTPConnection(
+            self._url.origin,
+            ssl_context=self._tls,
+            keepalive_expiry=KEEP_ALIVE_S,
+            network_backend=self._network,
+        )
+        try:
+            yield connection
+        finally:
+            if connection.is_closed() or not connection.is_idle():
+                await _close(connection)
+            else:
+                self._idle.append(connection)
+
+    async def _known(self) -> httpcore.AsyncHTTPConnection | None:
+        while self._idle and self._idle[0].has_expired():  # the one that has not been used for longest
+            await _close(self._idle.pop(0))
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_available() and not connection.has_expired():
+                return connection
+            await _close(connection)
+        return None
 
     def _headers(self, body: bytes) -> list[tuple[str, str]]:
         event_id = str(json.loads(body)["id"])
@@ -126,6 +161,11 @@ def trusted(settings: PushSettings) -> ssl.SSLContext:
     if settings.ca_file is not None:
         context.load_verify_locations(cafile=settings.ca_file)
     return context
+
+
+async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
+    with contextlib.suppress(Exception):
+        await connection.aclose()
 
 
 async def _read(response: httpcore.Response) -> str:

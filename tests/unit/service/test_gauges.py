@@ -9,9 +9,13 @@ from support.world import World, make_world
 from service import gauges
 from service.db.tables import checks, merchant_states, receipts
 from service.db.unit import Unit
-from service.domain.records import ConsumerSpec, ReceiptState
+from service.doctor import Level
+from service.doctor.checks import _work
+from service.domain.push import Streak
+from service.domain.records import ConsumerSpec, PushSpec, ReceiptState
 from service.errors import StoreUnavailable
 from service.metrics import Metrics
+from service.settings import Configuration
 
 BODY = {"payment_type": "gopay", "transaction_details": {"order_id": "order-1", "gross_amount": 10_000}}
 
@@ -92,6 +96,33 @@ def test_lag_checks_and_pauses_are_shown(tmp_path: Path) -> None:
         assert found["checks_due shop-b"] == 2
         assert (found["merchant_paused default"], found["merchant_paused shop-b"]) == (0, 1)
         assert (found["consumer_lag shipping"], found["consumer_lag refunds"]) == (1, 0)
+
+
+def test_pushes_that_fail_and_pauses_are_shown(tmp_path: Path) -> None:
+    with make_world(tmp_path) as world:
+
+        def prepare(unit: Unit) -> None:
+            push = PushSpec("https://shop.example.com/", ("whsec_x",))
+            for name in ("well", "failing", "gone"):
+                unit.consumers.add(name, ConsumerSpec(push=push), cursor=0)
+            unit.consumers.add("pulled", ConsumerSpec(), cursor=0)
+            unit.consumers.note("failing", Streak(3, unit.now - timedelta(minutes=7), "timeout"))
+            unit.consumers.pause("gone", paused=True, reason="410")
+            unit.consumers.pause("well", paused=True)
+
+        world.store.write(prepare).result()
+        found = Scrapes(world, tmp_path / "world.db")()
+        assert {name: value for name, value in found.items() if name.startswith("push_")} == {
+            "push_failing_seconds well": 0,
+            "push_failing_seconds failing": 420,
+            "push_failing_seconds gone": 0,
+            "push_paused well": 0,
+            "push_paused failing": 0,
+            "push_paused gone": 1,
+        }
+        configuration = Configuration(tmp_path, f"sqlite:///{tmp_path / 'world.db'}")
+        said = [(finding.check, finding.level) for finding in _work(configuration, world.clock)]
+        assert said[:2] == [("consumer gone", Level.FAILED), ("consumer failing", Level.WARNING)]
 
 
 def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
