@@ -8,6 +8,7 @@ from sqlalchemy import Row, and_, delete, func, select
 
 from service.db import delivery_statements as sql
 from service.db.acks import Acks, by_batch
+from service.db.ahead import FEW, ahead_of
 from service.db.quick import padded
 from service.db.tables import SET_ASIDE, deliveries, events
 from service.db.topic import Topic
@@ -70,12 +71,22 @@ class Deliveries:
         *free*: nothing is outstanding, so nothing needs to be looked for.
         """
         spec = consumer.spec
-        facts = {"after": after, "until": until, "rows": rows}
         if free:
-            found = sql.scan_free(spec.types, spec.merchants).rows(self._connection, facts)
-        else:
-            statement = sql.scan(consumer.holds, spec.types, spec.merchants)
-            found = statement.rows(self._connection, {**facts, "consumer": consumer.name})
+            found: Sequence[Any] | None = None
+            if rows <= FEW:
+                wanted = (spec.types, spec.merchants)
+                found = ahead_of(self._connection).read(
+                    self._connection, wanted, after=after, until=until, rows=rows
+                )
+            if found is None:
+                facts = {"after": after, "until": until, "rows": rows}
+                found = sql.scan_free(spec.types, spec.merchants).rows(self._connection, facts)
+            return [
+                Scanned(position, (merchant, transaction_id), blocked=False, there=None, body=body)
+                for position, merchant, transaction_id, body in found
+            ]
+        place = {"consumer": consumer.name, "after": after, "until": until, "rows": rows}
+        statement = sql.scan(consumer.holds, spec.types, spec.merchants)
         return [
             Scanned(
                 position,
@@ -84,7 +95,9 @@ class Deliveries:
                 None if there is None else State(there),
                 body,
             )
-            for position, merchant, transaction_id, body, blocked, there in found
+            for position, merchant, transaction_id, body, blocked, there in statement.rows(
+                self._connection, place
+            )
         ]
 
     def add(self, rows: Sequence[NewRow]) -> None:

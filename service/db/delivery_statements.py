@@ -16,11 +16,9 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    false,
     func,
     insert,
     literal_column,
-    null,
     select,
     text,
     update,
@@ -85,8 +83,8 @@ def scan(holds: bool, types: tuple[str, ...], merchants: tuple[str, ...]) -> Qui
 
 @lru_cache(maxsize=256)
 def scan_free(types: tuple[str, ...], merchants: tuple[str, ...]) -> Quick:
-    """Return what `scan` would select where nothing is outstanding."""
-    return Quick(_log(types, merchants).add_columns(false(), null()))
+    """Return what selects these events where nothing is outstanding."""
+    return Quick(_log(types, merchants))
 
 
 def _log(types: tuple[str, ...], merchants: tuple[str, ...]) -> Select[Any]:

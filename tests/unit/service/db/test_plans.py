@@ -75,7 +75,11 @@ STATEMENTS: dict[str, tuple[Callable[[Unit], object], set[str]]] = {
         {POSITION, "ix_deliveries_payment", OF_CONSUMER},
     ),
     "deliveries: scan where nothing is outstanding": (
-        lambda unit: unit.deliveries.scan(consumer("*"), after=500, until=1500, rows=14, free=True),
+        lambda unit: unit.deliveries.scan(consumer("*"), after=500, until=1500, rows=100, free=True),
+        {POSITION},
+    ),
+    "deliveries: what is next for those who take little": (
+        lambda unit: unit.deliveries.scan(consumer("*"), after=500, until=1500, rows=1, free=True),
         {POSITION},
     ),
     "deliveries: what is due": (
