@@ -164,6 +164,7 @@ def ensure_operator_token(store: Store, data_dir: Path, configured: str | None) 
         return None
 
     def make(unit: Unit) -> str | None:
+        unit.tokens.hold()  # several processes may start at once
         if unit.tokens.has_operator():
             return None
         secret = make_secret()

@@ -17,9 +17,12 @@ from service.db.topic import Topic
 from service.db.unit import Unit
 from service.db.wake import AnyFuture, Outcome, wake
 from service.domain.records import NewReceipt
-from service.errors import StoreError
+from service.errors import StoreError, StoreUnavailable
 
 UNITS_FOR_S = 0.005  # then what has been done is committed, and receipts get their turn
+PUT_OFF = 2  # so many units wait for others' locks before what has been done is committed
+TRIES = 50
+"""So often a unit is put off because another transaction holds what it needs; each time it waits a little for it."""
 
 
 class Arrival(NamedTuple):
@@ -29,12 +32,13 @@ class Arrival(NamedTuple):
     new: NewReceipt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
-    """A unit of work; what it returns becomes the future's result."""
+    """A unit of work; what it returns becomes the future's result. It may be done *tries* times and undone again."""
 
     future: AnyFuture
     work: Callable[[Unit], Any]
+    tries: int = 0
 
     def begins(self) -> bool:
         """Say whether the work is still wanted; from here on it can no longer be cancelled."""
@@ -57,6 +61,13 @@ class Batch:
     outcomes: list[Outcome] = field(default_factory=list)
     topics: set[Topic] = field(default_factory=set)
     by_halves: bool = False
+    alone: bool = True
+    """Whether nobody else writes to the database: then events get their places before the commit."""
+    tries: int = 0
+    later: list[Task] = field(default_factory=list)
+    """What could not be had just now."""
+    to_place: list[Outcome] = field(default_factory=list)
+    """What is answered once events have their places, where others give them."""
 
     def fill(self, connection: Connection, clock: Clock) -> None:
         """Do the work inside the open transaction; those *tasks* stay for which there was no time.
@@ -76,14 +87,21 @@ class Batch:
             self.done.append(task)
             if task.begins():
                 self._do(Unit(connection, clock()), task)
-            if time.monotonic() > end:
+            if time.monotonic() > end or len(self.later) == PUT_OFF:
                 break
-        if Topic.EVENTS in self.topics:
+        if self.alone and Topic.EVENTS in self.topics:
             Unit(connection, clock()).log.sequence()
+
+    def begin_anew(self) -> None:
+        """Forget what was done: all of it was undone, because of what other transactions did meanwhile."""
+        self.tasks.extendleft(reversed([*self.done, *self.later]))
+        self.later = []
+        self.done, self.outcomes, self.to_place, self.topics = [], [], [], set()
+        self.tries += 1
 
     def all_fail(self, error: Callable[[], StoreError]) -> None:
         """Have every one fail with an error of its own: a shared one would gather all their tracebacks."""
-        everyone: Iterable[Arrival | Task] = (*self.arrivals, *self.done, *self.tasks)
+        everyone: Iterable[Arrival | Task] = (*self.arrivals, *self.done, *self.later, *self.tasks)
         wake([Outcome(one.future, error=error()) for one in everyone])
 
     def _store_at_once(self, connection: Connection, clock: Clock) -> None:
@@ -122,12 +140,30 @@ class Batch:
             with _savepoint(unit.connection):
                 value = task.work(unit)
         except BaseException as error:
-            if classify(error) is not Fault.OWN:
+            fault = classify(error)
+            if fault is Fault.AGAIN:
+                self._put_off(task)
+                return
+            if fault is not Fault.OWN:
                 raise
             self.outcomes.append(Outcome(task.future, error=error))
             return
         self.topics |= unit.topics
-        self.outcomes.append(Outcome(task.future, value))
+        answered = self.outcomes if self.alone or Topic.EVENTS not in unit.topics else self.to_place
+        answered.append(Outcome(task.future, value))
+
+    def _put_off(self, task: Task) -> None:
+        """Have *task* done in the next transaction: another one holds what it needs.
+
+        It was undone alone. Nobody waits for long while others wait for him: so there is no circle of waiting.
+        """
+        task.tries += 1
+        if task.tries >= TRIES:
+            error = StoreUnavailable("nothing was stored: another transaction holds what this needs")
+            self.outcomes.append(Outcome(task.future, error=error))
+            return
+        self.done.remove(task)
+        self.later.append(task)
 
 
 @contextlib.contextmanager
@@ -141,7 +177,7 @@ def _savepoint(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if classify(error) is Fault.OWN:
+        if classify(error) in (Fault.OWN, Fault.AGAIN):
             _leave(connection, "ROLLBACK TO unit", "RELEASE unit")
         raise
     _leave(connection, "RELEASE unit")

@@ -52,6 +52,7 @@ class Checks:
 
     def put(self, check: Check, due_at: datetime | None, *, failures: int = 0) -> None:
         """Have *check* asked about at *due_at*; None: not any more."""
+        self._unit.claims.hold(check.merchant, [check.order_id])
         self._connection.execute(DELETE, key(check))
         if due_at is not None:
             self._connection.execute(INSERT, plan(check, due_at, failures))
@@ -91,6 +92,7 @@ class Checks:
             )
             .order_by(checks.c.due_at)
             .limit(limit)
+            .with_for_update(of=checks, skip_locked=True)
         )
         due: dict[str, Check] = {}
         for row in self._connection.execute(query):
@@ -104,6 +106,7 @@ class Checks:
         merchant = due[0].merchant
         orders = [check.order_id for check in due]
         fences = self._unit.claims.make(merchant, orders, owner, leased_until)
+        due = [check for check in due if check.order_id in fences]
         for check in due:  # not due again before the claim's time is over
             self._connection.execute(
                 update(checks)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql
 
 from service.db.tables import bodies, claims, expectations, receipts
 from service.domain.records import ReceiptState
@@ -27,7 +28,8 @@ CUT = 500
 WAITING: ColumnElement[str] = literal_column(f"'{ReceiptState.WAITING.value}'")
 """Written out, so that partial indexes apply without a look at bound values."""
 
-CHECK = select(claims.c.fence).where(claims.c.fence == bindparam("b_fence"))
+CHECK = select(claims.c.fence).where(claims.c.fence == bindparam("b_fence")).with_for_update()
+"""Held until the transaction ends: who takes the order over waits until then, and finds it free or decided."""
 FREE = delete(claims).where(claims.c.fence == bindparam("b_fence"))
 DROP_ENDED = delete(claims).where(
     claims.c.merchant == bindparam("b_merchant"),
@@ -35,6 +37,12 @@ DROP_ENDED = delete(claims).where(
     claims.c.leased_until <= bindparam("b_now"),
 )
 MAKE = insert(claims).returning(claims.c.order_id, claims.c.fence)
+MAKE_AMONG_OTHERS = (
+    postgresql.insert(claims)
+    .on_conflict_do_nothing(index_elements=["merchant", "order_id"])
+    .returning(claims.c.order_id, claims.c.fence)
+)
+"""Returns nothing of an order that another process claimed first, for which it waits."""
 FIRST_DUE = select(func.min(receipts.c.due_at)).where(
     receipts.c.state == WAITING,
     receipts.c.merchant == bindparam("b_merchant"),
@@ -69,6 +77,7 @@ ANY = (
     )
     .order_by(receipts.c.due_at)
     .limit(bindparam("b_limit"))
+    .with_for_update(of=receipts, skip_locked=True)  # of several processes each takes others
 )
 DUE = ANY.where(receipts.c.due_at <= bindparam("b_now"))
 FURTHER = (

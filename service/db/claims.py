@@ -3,7 +3,7 @@
 Each query names one merchant: SQLite searches no index for pairs of columns in a list.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,11 @@ class Claims:
         if not due:
             return []
         fences = self.make(merchant, due.keys(), owner, leased_until)
+        if self._unit.shared:  # read again under the claim: others may have gone on until then
+            due = {order_id: row for order_id, row in due.items() if order_id in fences}
+            known = self._known(merchant, due)
+        if not due:
+            return []
         expected = self._expected(merchant, due.keys())
         opened = self._open_receipts(merchant, due)
         self._mark(opened, fences, leased_until)
@@ -76,14 +81,17 @@ class Claims:
     def make(
         self, merchant: str, orders: Collection[str], owner: str, leased_until: datetime
     ) -> dict[str, int]:
-        """Claim *orders*, none of which is claimed by a living process; return their fences."""
+        """Claim *orders*, none of which was claimed by a living process; return the fences.
+
+        Among several processes another one may have been faster: its orders are left out.
+        """
         which = {"b_merchant": merchant, "b_orders": list(orders), "b_now": self._unit.now}
         self._connection.execute(sql.DROP_ENDED, which)
         made = self._connection.execute(
-            sql.MAKE,
+            sql.MAKE_AMONG_OTHERS if self._unit.shared else sql.MAKE,
             [
                 {"merchant": merchant, "order_id": order_id, "owner": owner, "leased_until": leased_until}
-                for order_id in orders
+                for order_id in sorted(orders)  # in one order everywhere: nobody waits in a circle
             ],
         )
         return {row.order_id: row.fence for row in made}
@@ -102,9 +110,17 @@ class Claims:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def check(self, claim: Claim) -> None:
-        """Raise ClaimLost unless *claim* still holds its order."""
+        """Raise ClaimLost unless *claim* still holds its order; until the transaction ends nobody takes it over.
+
+        Neither does anybody change what is expected of the order.
+        """
+        self.hold(claim.merchant, [claim.order_id])
         if self._connection.execute(sql.CHECK, {"b_fence": claim.fence}).scalar() is None:
             raise ClaimLost(f"claim {claim.fence} on order {claim.order_id!r} was taken over")
+
+    def hold(self, merchant: str, orders: Iterable[str]) -> None:
+        """Keep everybody else from deciding about *orders* until the transaction ends."""
+        self._unit.hold(*(f"order/{merchant}/{order_id}" for order_id in orders))
 
     def end(self, claim: Claim, steps: Sequence[ReceiptStep]) -> None:
         """Write what became of the claim's receipts and free the order."""

@@ -79,7 +79,8 @@ class Consumers:
         return {consumer.name: consumer for consumer in found}
 
     def find(self, name: str) -> Consumer | None:
-        """Return the consumer, nobody else's until the transaction ends, or None."""
+        """Return the consumer, nobody else's until the transaction ends, or None: nobody else makes it then."""
+        self._unit.hold(f"consumer/{name}")
         rows = _LOCKED.rows(self._connection, {"name": name})
         return _consumer(rows[0]) if rows else None
 

@@ -4,9 +4,6 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 
-WAIT_S = 5.0
-"""How long a writer waits for what another process holds."""
-
 
 class Keeper(Protocol):
     """Looks after what lies under a writer's connection; its methods run on the writer's thread."""
@@ -57,8 +54,11 @@ class Database(Protocol):
     def missing(self) -> bool:
         """Say whether there is surely none."""
 
-    def writer_engine(self, *, writers: int = 1, wait_s: float = WAIT_S) -> Engine:
-        """Return the engine of the connections that write durably, one for each of *writers*."""
+    def writer_engine(self, *, writers: int = 1, wait_s: float | None = None) -> Engine:
+        """Return the engine of the connections that write durably, one for each of *writers*.
+
+        *wait_s* is how long they wait for what another one holds; without it, as the store wants it.
+        """
 
     def reader_engine(self) -> Engine:
         """Return the engine of the connections that read, each transaction seeing one state."""

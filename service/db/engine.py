@@ -3,7 +3,7 @@
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
-from service.db.database import WAIT_S, Database
+from service.db.database import Database
 from service.db.postgres import PostgresDatabase
 from service.db.sqlite import SqliteFile
 from service.errors import SettingsInvalid
@@ -21,7 +21,7 @@ def database_of(url: str) -> Database:
     raise SettingsInvalid(f"SERVICE_DATABASE_URL: no database that is known here; give {FORMS}")
 
 
-def writer_engine(url: str, *, writers: int = 1, wait_s: float = WAIT_S) -> Engine:
+def writer_engine(url: str, *, writers: int = 1, wait_s: float | None = None) -> Engine:
     """Return the engine of the connections that write; see `Database.writer_engine`."""
     return database_of(url).writer_engine(writers=writers, wait_s=wait_s)
 

@@ -34,6 +34,7 @@ class MerchantStates:
 
     def put(self, state: MerchantState) -> None:
         """Keep *state* in the place of the earlier one."""
+        self._unit.hold(f"merchant/{state.merchant}")
         self._connection.execute(delete(merchant_states).where(merchant_states.c.merchant == state.merchant))
         self._connection.execute(
             insert(merchant_states).values(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from django_midtrans.payment import PaymentState
 from django_midtrans.status import OUTCOME_OF, Outcome
@@ -117,7 +118,10 @@ class Payments:
     def save(self, record: PaymentRecord, *, known: PaymentRecord | None) -> None:
         """Write *record* over *known*; raise PaymentMoved when the payment is no longer what *known* says."""
         if known is None:
-            self._connection.execute(INSERT, new(record, self._unit.now))
+            try:
+                self._connection.execute(INSERT, new(record, self._unit.now))
+            except IntegrityError as error:  # another order's claim has made it meanwhile
+                raise PaymentMoved(record.transaction_id) from error
         elif self._connection.execute(UPDATE, moved(record, known, self._unit.now)).rowcount != 1:
             raise PaymentMoved(record.transaction_id)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from service.db.database import WAIT_S, Keeper, NothingToKeep
+from service.db.database import Keeper, NothingToKeep
 from service.db.faults import describe
 from service.errors import SettingsInvalid
 
@@ -19,6 +19,8 @@ OLDEST: Final = 130_000
 READER_CONNECTIONS: Final = 10
 IDLE_S: Final = 10
 """A process that is stopped in the middle of a transaction loses it after this: others wait for its locks."""
+LOCK_WAIT_S: Final = 0.1
+"""So long a writer waits for a lock, with locks of its own that others may wait for; then it puts the unit off."""
 MIGRATION_LOCK: Final = 0x6D69_6474_7261_6E73
 """The advisory lock of who migrates."""
 
@@ -81,12 +83,12 @@ class PostgresDatabase:
         """Say no: only the server can tell, when it is asked."""
         return False
 
-    def writer_engine(self, *, writers: int = 1, wait_s: float = WAIT_S) -> Engine:
+    def writer_engine(self, *, writers: int = 1, wait_s: float | None = None) -> Engine:
         """Return the engine of the connections that write; a commit returns once it is on the server's disk."""
         engine = self._engine(pool_size=writers, max_overflow=0)
         begin = (
             "BEGIN; SET LOCAL synchronous_commit = on; "
-            f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}; "
+            f"SET LOCAL lock_timeout = {(LOCK_WAIT_S if wait_s is None else wait_s) * 1000:.0f}; "
             f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_S * 1000}"
         )
         event.listen(engine, "begin", lambda connection: _begin(connection, begin))

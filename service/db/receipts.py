@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, exists, null, select, update
 from django_midtrans.notification import NotificationKind, NotJson, parse_object
 from django_midtrans.payment import PaymentState
 from service.db import postgres_receipts, sqlite_receipts
+from service.db.receipt_rows import hold_receipts
 from service.db.tables import bodies, receipts
 from service.db.topic import Topic
 from service.domain.confirmation import says_more
@@ -115,7 +116,9 @@ class Receipts:
         if not repeats:
             return
         times = Counter(ids[_key(one)] for one in repeats)
-        self._connection.execute(_COUNT_REPEATS, [{"first": id_, "times": n} for id_, n in times.items()])
+        self._connection.execute(
+            _COUNT_REPEATS, [{"first": id_, "times": n} for id_, n in sorted(times.items())]
+        )
         waiting = {ids[_key(one)] for one in repeats if one.state is ReceiptState.WAITING}
         if waiting:
             # in the lane of repeats: anyone can send it again
@@ -138,6 +141,8 @@ class Receipts:
     def _set_going(self, ids: Collection[UUID], states: Collection[str], *, repeat: bool = False) -> int:
         if not ids:
             return 0
+        if self._unit.shared:
+            hold_receipts(self._connection, ids)
         reopened = self._connection.execute(
             update(receipts)
             .where(receipts.c.id.in_(ids), receipts.c.state.in_(states), _HAS_BODY)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, delete, exists, func, select, true, update
 
+from service.db.receipt_rows import hold_receipts
 from service.db.tables import bodies, confirmations, receipts
 from service.domain.records import ENDED
 
@@ -40,6 +41,7 @@ class Retention:
     """Finds and cuts what is older than a time."""
 
     def __init__(self, unit: "Unit") -> None:
+        self._unit = unit
         self._connection = unit.connection
 
     def old_bodies(self, before: datetime, *, after: UUID | None, rows: int = ROWS) -> Page[UUID]:
@@ -57,6 +59,8 @@ class Retention:
 
     def cut_bodies(self, ids: Collection[UUID]) -> int:
         """Take bodies away; those whose receipts were set going meanwhile stay. Return how many went."""
+        if self._unit.shared:
+            hold_receipts(self._connection, ids)
         return self._connection.execute(delete(bodies).where(bodies.c.receipt_id.in_(ids), _ENDED)).rowcount
 
     def old_answers(self, before: datetime, *, after: int | None, rows: int = ROWS) -> Page[int]:

@@ -13,11 +13,13 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from service.db.database import WAIT_S, Keeper
+from service.db.database import Keeper
 from service.db.sqlite_files import left_log
 from service.db.sqlite_keeper import FileKeeper
 from service.errors import SettingsInvalid
 
+WAIT_S = 5.0
+"""How long a writer waits for what another process holds."""
 READER_CONNECTIONS = 40  # as many as there are threads that may read: a waiting one would hold its thread
 
 
@@ -52,7 +54,7 @@ class SqliteFile:
         """Say whether there is no such file."""
         return not self.path.exists()
 
-    def writer_engine(self, *, writers: int = 1, wait_s: float = WAIT_S) -> Engine:
+    def writer_engine(self, *, writers: int = 1, wait_s: float | None = None) -> Engine:
         """Return the engine of the one connection that writes; its transactions begin with BEGIN IMMEDIATE."""
         del writers  # more would wait for each other
         engine = create_engine(self._url, pool_size=1, max_overflow=0, hide_parameters=True)
@@ -60,7 +62,7 @@ class SqliteFile:
         def on_connect(connection: Any, _record: object) -> None:
             connection.isolation_level = None
             for pragma in (
-                f"busy_timeout={wait_s * 1000:.0f}",
+                f"busy_timeout={(WAIT_S if wait_s is None else wait_s) * 1000:.0f}",
                 "journal_mode=WAL",
                 "synchronous=FULL",  # a commit that was answered survives a power cut
                 "foreign_keys=ON",

@@ -7,18 +7,27 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from service.clock import Clock
 from service.db.batch import Arrival, Task
 from service.db.engine import database_of, reader_engine, writer_engine
 from service.db.faults import Fault, classify, describe
+from service.db.herald import Herald, now_of
+from service.db.listeners import Listeners
 from service.db.migrate import check_head
+from service.db.server_clock import ServerClock
 from service.db.topic import Topic
 from service.db.unit import Unit
 from service.db.writer import Writer
 from service.domain.records import NewReceipt, StoredReceipt
 from service.errors import StoreBroken, StoreUnavailable
+
+if TYPE_CHECKING:
+    from service.db.ear import Ear
 
 T = TypeVar("T")
 PROBE_EVERY_S = 1.0
@@ -47,20 +56,40 @@ class Store:
         self,
         url: str,
         *,
-        clock: Clock,
+        clock: Clock | None,
+        writers: int = 2,
+        listens: bool = True,
+        listen_url: str | None = None,
         queue_limit: int = 5000,
         on_broken: Callable[[BaseException], None] | None = None,
         on_commit: Callable[[int, float], None] | None = None,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         self._url = url
-        self._clock = clock
+        database = database_of(url)
         self._readers = reader_engine(url)
-        self._write_engine = writer_engine(url)
+        self._write_engine = writer_engine(url, writers=writers)
+        self._listeners = Listeners()
+        self._server_clock = ServerClock() if clock is None else None
+        self._clock: Clock = self._server_clock or clock or ServerClock()
+        self._herald: Herald | None = None
+        self._ear: Ear | None = None
+        if database.shared:
+            self._herald = Herald(
+                database.writer_engine(),
+                clock=self._clock,
+                listeners=self._listeners,
+                server_clock=self._server_clock,
+            )
+        if self._herald is not None and listens:
+            self._ear = self._make_ear(self._herald, listen_url or url)
         self._writer = Writer(
             self._write_engine,
-            keeper=database_of(url).keeper(),
-            clock=clock,
+            keepers=database.keeper,
+            listeners=self._listeners,
+            herald=self._herald,
+            threads=writers if database.shared else 1,
+            clock=self._clock,
             queue_limit=queue_limit,
             on_broken=on_broken,
             on_commit=on_commit,
@@ -71,6 +100,16 @@ class Store:
         self._probe: Future[None] | None = None
         self._probed_at = 0.0
 
+    def _make_ear(self, herald: Herald, url: str) -> "Ear":
+        from service.db.ear import Ear  # noqa: PLC0415  (it needs the driver, which takes memory)
+
+        return Ear(
+            url,
+            herald=herald,
+            listeners=self._listeners,
+            last_position=lambda: self.read(lambda unit: unit.log.last_position()),
+        )
+
     def start(self) -> None:
         """Check that the schema is this version's, open the log, start the writer.
 
@@ -79,16 +118,26 @@ class Store:
             StoreError: The database cannot be written.
         """
         check_head(self._url)
+        if self._server_clock is not None:
+            self._server_clock.note(self._read(now_of))
         self._writer.start()
+        if self._herald is not None:
+            self._herald.start()
         try:
             self._epoch = self.write(_open_log).result()
         except BaseException:
             self.close()
             raise
+        if self._ear is not None:
+            self._ear.start()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Commit everything that waits, then let go of the file. Later writes fail with `StoreUnavailable`."""
         self._writer.close(timeout_s)
+        if self._ear is not None:
+            self._ear.stop(timeout_s)
+        if self._herald is not None:
+            self._herald.stop(timeout_s)
         self._readers.dispose()
         self._write_engine.dispose()
 
@@ -127,9 +176,16 @@ class Store:
             StoreUnavailable: The database cannot be read just now.
             StoreBroken: The database is damaged.
         """
+        return self._read(lambda connection: query(Unit(connection, self._clock())))
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
         try:
-            with self._readers.connect() as connection, connection.begin():
-                return query(Unit(connection, self._clock()))
+            try:
+                return self._read_once(query)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return self._read_once(query)  # the server was restarted since: there are fresh ones now
         except Exception as error:
             fault = classify(error)
             if fault is Fault.OWN:
@@ -137,12 +193,16 @@ class Store:
             kind = StoreBroken if fault is Fault.FATAL else StoreUnavailable
             raise kind(f"nothing was read: {describe(error)}") from error
 
+    def _read_once(self, query: Callable[[Connection], T]) -> T:
+        with self._readers.connect() as connection, connection.begin():
+            return query(connection)
+
     def listen(self, topic: Topic, callback: Callable[[], None]) -> Callable[[], None]:
         """Have *callback* called once after each commit with something of *topic*; return the unsubscriber.
 
         It runs on the writer's thread, which waits for it: it must do no more than wake someone.
         """
-        return self._writer.listen(topic, callback)
+        return self._listeners.listen(topic, callback)
 
     def health(self) -> StoreHealth:
         """Say how the last try to commit went, without trying."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from django_midtrans.status import OUTCOME_OF, Outcome
 from service.db import checks, claim_statements, claims, events, payments
@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _Key = tuple[str, str]
-_HELD = select(claims_table.c.fence).where(claims_table.c.fence.in_(bindparam("b_fences", expanding=True)))
+_HELD = (
+    select(claims_table.c.fence)
+    .where(claims_table.c.fence.in_(bindparam("b_fences", expanding=True)))
+    .with_for_update()
+)
 
 
 @dataclass(slots=True)
@@ -79,9 +83,10 @@ class Together:
         self.known: dict[_Key, PaymentRecord | None] = dict.fromkeys(transactions)
         self.outcomes: dict[_Key, dict[str, Outcome]] = {}
         self.expected: dict[_Key, Expectation | None] = {}
+        orders = _by_merchant((claim.merchant, claim.order_id) for claim in wanted)
+        unit.hold(*(f"order/{merchant}/{name}" for merchant, names in orders.items() for name in names))
         fences = {"b_fences": [claim.fence for claim in wanted]}
         self.held: set[int] = set(unit.connection.execute(_HELD, fences).scalars())
-        orders = _by_merchant((claim.merchant, claim.order_id) for claim in wanted)
         for merchant, names in orders.items():
             found = unit.expectations.of_orders(merchant, names)
             outcomes = unit.payments.of_orders(merchant, names)
@@ -122,7 +127,10 @@ class Together:
         """
         rows = self.rows
         self._execute(payments.ADD_CONFIRMATION, rows.confirmations)
-        self._execute(payments.INSERT, rows.new_payments)
+        try:
+            self._execute(payments.INSERT, rows.new_payments)
+        except IntegrityError as error:  # another order's claim has made one of them meanwhile
+            raise PaymentMoved("one of several") from error
         if self._execute(payments.UPDATE, rows.moved_payments) != len(rows.moved_payments):
             raise PaymentMoved("one of several")
         self._execute(payments.ADD_TRANSITION, rows.transitions)
@@ -164,6 +172,9 @@ class _Claims:
         """Raise ClaimLost unless *claim* still holds its order."""
         if claim.fence not in self._together.held:
             raise ClaimLost(f"claim {claim.fence} on order {claim.order_id!r} was taken over")
+
+    def hold(self, merchant: str, orders: Iterable[str]) -> None:
+        """Do nothing: the orders of all drafts are held since the beginning."""
 
     def end(self, claim: Claim, steps: Sequence[ReceiptStep]) -> None:
         """Write what became of the receipts and free the order."""

@@ -75,6 +75,10 @@ class Tokens:
         row = self._connection.execute(_BY_HASH, {"hash": hash_}).first()
         return None if row is None else _token(row)
 
+    def hold(self) -> None:
+        """Keep others from making the first operator's token until the transaction ends."""
+        self._unit.hold("operator-token")
+
     def has_operator(self) -> bool:
         """Say whether an operator's token is in use."""
         query = select(tokens.c.id).where(tokens.c.role == Role.OPERATOR.value, tokens.c.revoked_at.is_(None))

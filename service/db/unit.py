@@ -1,5 +1,6 @@
 """A unit of work: one connection inside a transaction, and every table's queries on it."""
 
+import hashlib
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import cached_property
@@ -26,6 +27,13 @@ from service.domain.records import Claim
 __all__ = ["Topic", "Unit"]
 
 
+_HOLD = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
+
+
 class Unit:
     """What a function handed to the store works with; lives as long as its savepoint or read transaction.
 
@@ -40,6 +48,20 @@ class Unit:
     def announce(self, topic: Topic) -> None:
         """Have the listeners of *topic* called once, after the commit that covers this unit."""
         self.topics.add(topic)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other transactions may write at the same time."""
+        return self.connection.dialect.name == "postgresql"
+
+    def hold(self, *names: str) -> None:
+        """Keep every other transaction that holds one of *names* out until this one ends.
+
+        For what has no row that could be locked, because it may not be there yet. Where one writes at a time, that
+        is so already.
+        """
+        if self.shared and names:
+            self.connection.exec_driver_sql(_HOLD, (sorted(map(_key, names)),))
 
     @cached_property
     def receipts(self) -> Receipts:

@@ -1,4 +1,4 @@
-"""The one thread that writes: takes whatever waits, runs each in a savepoint, commits them all at once.
+"""The threads that write, one on SQLite: each takes what waits, runs it in savepoints, commits all of it at once.
 
 ```text
 receive() ─► receipts ─┐            ┌─ all receipts at once ─┐
@@ -20,9 +20,11 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from service.clock import Clock
-from service.db.batch import Arrival, Batch, NotAtOnce, Task
+from service.db.batch import TRIES, Arrival, Batch, NotAtOnce, Task
 from service.db.database import Keeper
 from service.db.faults import Fault, classify, describe
+from service.db.herald import Herald
+from service.db.listeners import Listeners
 from service.db.topic import Topic
 from service.db.wake import Outcome, wake
 from service.errors import StoreBroken, StoreError, StoreOverloaded, StoreUnavailable
@@ -37,9 +39,18 @@ GATHER_S = 0.005
 _Item = TypeVar("_Item", Arrival, Task)
 
 
-class Writer:
-    """The queue in front of the database's one writing connection, and the thread behind it.
+class _Own(threading.local):
+    """What each writing thread has for itself."""
 
+    keeper: Keeper
+    connection: Connection | None = None
+
+
+class Writer:
+    """The queue in front of the database's writing connections, and the thread behind each: one, or several.
+
+    Several wait for the disk at once; what they write is never two transactions' at a time, the database sees to
+    that. *herald* is told after each commit what it may have brought, and answers those who wait for events.
     *on_commit* gets the number of receipts and units of each commit and how long it took, in seconds; *on_trouble*
     why nothing can be stored, once until a commit succeeds again. The callbacks run on the writer's thread.
     """
@@ -48,9 +59,12 @@ class Writer:
         self,
         engine: Engine,
         *,
-        keeper: Keeper,
+        keepers: Callable[[], Keeper],
+        listeners: Listeners,
         clock: Clock,
         queue_limit: int,
+        threads: int = 1,
+        herald: Herald | None = None,
         on_broken: Callable[[BaseException], None] | None = None,
         on_commit: Callable[[int, float], None] | None = None,
         on_trouble: Callable[[str], None] | None = None,
@@ -69,10 +83,13 @@ class Writer:
         self._tasks: deque[Task] = deque()
         self._closing = False
         self._is_to_ring = False  # by an event loop, as soon as it has nothing more to read
-        self._listeners: dict[object, tuple[Topic, Callable[[], None]]] = {}
-        self._connection: Connection | None = None
-        self._keeper = keeper
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._keepers = keepers
+        self._listeners = listeners
+        self._herald = herald
+        self._own = _Own()
+        self._threads = [
+            threading.Thread(target=self._run, name="writer", daemon=True) for _ in range(threads)
+        ]
 
     @property
     def waiting(self) -> int:
@@ -80,27 +97,20 @@ class Writer:
         return len(self._arrivals) + len(self._tasks)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def close(self, timeout_s: float) -> None:
         """Take no more, commit what waits, end the thread; what *timeout_s* does not suffice for is refused."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+            self._changed.notify_all()
+        until_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, until_s - time.monotonic()))
         self._refuse_rest(lambda: StoreUnavailable("the store was closed before this could be stored"))
-
-    def listen(self, topic: Topic, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call *callback* after each commit with something of *topic*; return what ends that."""
-        mark = object()
-        self._listeners[mark] = (topic, callback)
-
-        def unsubscribe() -> None:
-            self._listeners.pop(mark, None)
-
-        return unsubscribe
 
     def receive(self, arrival: Arrival) -> None:
         """Queue a receipt. Its lane has its own limit, so that a flood does not stop the confirming.
@@ -152,9 +162,10 @@ class Writer:
             return StoreOverloaded(waiting)
         return None
 
-    # What follows runs on the writer's thread alone.
+    # What follows runs on the writing threads alone.
 
     def _run(self) -> None:
+        self._own.keeper = self._keepers()
         while self.broken is None and (batch := self._take()) is not None:
             try:
                 self._serve(batch)
@@ -176,20 +187,33 @@ class Writer:
                     return None
                 self._changed.wait()
             arrivals = [self._arrivals.popleft() for _ in range(min(len(self._arrivals), RECEIPTS_A_COMMIT))]
-            tasks = deque(self._tasks.popleft() for _ in range(min(len(self._tasks), UNITS_A_COMMIT)))
-        return Batch(arrivals, tasks)
+            tasks = deque(self._tasks.popleft() for _ in range(self._share()))
+        return Batch(arrivals, tasks, alone=self._herald is None)
+
+    def _share(self) -> int:
+        """Return how many units one thread takes, so that there are some for the others."""
+        waiting, threads = len(self._tasks), len(self._threads)
+        return min(waiting, UNITS_A_COMMIT) if threads == 1 else -(-waiting // threads)
 
     def _serve(self, batch: Batch) -> None:
+        while not self._served(batch):
+            batch.begin_anew()
+
+    def _served(self, batch: Batch) -> bool:
+        """Commit *batch* and answer, or fail; False when others' transactions undid it, and it may be tried again."""
         began = time.perf_counter()
         try:
             connection = self._connect()
             self._fill(batch, connection)
-            self._keeper.committed()
+            self._own.keeper.committed()
         except BaseException as error:  # noqa: BLE001  (whatever it is, it is told to all of the batch)
+            if classify(error) is Fault.AGAIN and batch.tries < TRIES:
+                return False
             self._fail(batch, error)
-            return
+            return True
         self._committed(batch, time.perf_counter() - began)
         self._rest(connection)
+        return True
 
     def _fill(self, batch: Batch, connection: Connection) -> None:
         try:
@@ -203,18 +227,26 @@ class Writer:
         recovered_from, self.trouble = self.trouble, None
         self.last_commit_at = self._clock()
         wake(batch.outcomes)
-        if batch.tasks:
+        if batch.tasks or batch.later:
             with self._changed:
-                self._tasks.extendleft(reversed(batch.tasks))
-                batch.tasks = deque()  # whatever goes wrong from here on, they are not of this batch any more
-        for topic, callback in tuple(self._listeners.values()):
-            if topic in batch.topics:
-                self._call(callback)
+                self._tasks.extendleft(reversed([*batch.later, *batch.tasks]))
+                # Whatever goes wrong from here on, they are not of this batch any more.
+                batch.tasks, batch.later = deque(), []
+                self._changed.notify()
+        self._tell(batch)
         if self._on_commit is not None:
             report = self._on_commit
             self._call(lambda: report(len(batch.arrivals) + len(batch.done), seconds))
         if recovered_from is not None:
             _say("info", "store_recovered", reason=recovered_from)
+
+    def _tell(self, batch: Batch) -> None:
+        if self._herald is None:
+            self._listeners.tell(batch.topics)
+            return
+        self._listeners.tell(batch.topics - {Topic.EVENTS})  # they have no place yet
+        self._herald.tell(batch.topics, batch.to_place)
+        batch.to_place = []
 
     def _fail(self, batch: Batch, error: BaseException) -> None:
         """Answer all of *batch*: nothing of it was stored, or nothing is sure any more."""
@@ -256,7 +288,7 @@ class Writer:
 
     def _rest(self, connection: Connection) -> None:
         try:
-            self._keeper.answered(connection)
+            self._own.keeper.answered(connection)
         except Exception as error:  # noqa: BLE001  (what was answered is safe all the same)
             self._disconnect()
             if classify(error) is Fault.FATAL:
@@ -265,15 +297,16 @@ class Writer:
                 _say("warning", "checkpoint_failed", reason=describe(error))
 
     def _connect(self) -> Connection:
-        if self._connection is None:
-            self._keeper.before_connecting()
-            self._connection = self._engine.connect()
-            self._keeper.connected()
-        return self._connection
+        own = self._own
+        if own.connection is None:
+            own.keeper.before_connecting()
+            own.connection = self._engine.connect()
+            own.keeper.connected()
+        return own.connection
 
     def _disconnect(self) -> None:
         """Close the connection for good: after a failure a fresh one is the surest rollback."""
-        connection, self._connection = self._connection, None
+        connection, self._own.connection = self._own.connection, None
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.invalidate()

@@ -36,6 +36,9 @@ class Claims(Protocol):
     def check(self, claim: Claim) -> None:
         """Raise ClaimLost unless *claim* still holds."""
 
+    def hold(self, merchant: str, orders: Iterable[str]) -> None:
+        """Keep everybody else from deciding about *orders* until the transaction ends."""
+
     def end(self, claim: Claim, steps: Sequence[ReceiptStep]) -> None:
         """Write what became of the receipts and free the order."""
 

@@ -30,6 +30,7 @@ def expect(unit: Unit, expectation: Expectation, times: CheckTimes) -> bool:
     The order's held receipts go on: with it their pair may be proven. Nothing heard of it in time, it is asked for,
     counted from when it last changed; the same again changes nothing.
     """
+    unit.claims.hold(expectation.merchant, [expectation.order_id])
     before = unit.expectations.of_order(expectation.merchant, expectation.order_id)
     if before is not None and _says_the_same(before, expectation):
         return False

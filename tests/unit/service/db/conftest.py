@@ -40,7 +40,7 @@ def url(store_kind: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     """Return a started store on it, whose clock stands still."""
-    store = Store(url, clock=lambda: NOW)
+    store = Store(url, writers=1, listens=False, clock=lambda: NOW)
     store.start()
     yield store
     store.close()

@@ -88,7 +88,7 @@ def test_events_that_were_left_without_a_place_get_one_at_the_next_start(store: 
     store.write(silently).result(5)
     assert positions(store) == [None, None]
     store.close()
-    again = Store(url, clock=store._clock)
+    again = Store(url, writers=1, listens=False, clock=store._clock)
     again.start()
     assert positions(again) == [1, 2]
     assert again.epoch == store.epoch

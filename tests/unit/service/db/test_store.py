@@ -66,7 +66,7 @@ def broken() -> list[BaseException]:
 
 @pytest.fixture
 def shaky(url: str, database: Path, broken: list[BaseException]) -> Iterator[tuple[Store, Disk]]:
-    store = Store(url, clock=clock, on_broken=broken.append)
+    store = Store(url, writers=1, listens=False, clock=clock, on_broken=broken.append)
     disk = Disk(store)
     store.start()
     yield store, disk
@@ -231,7 +231,7 @@ def test_a_database_behind_a_link_is_written_as_any_other(url: str, database: Pa
     link = tmp_path / "link" / "shop.db"
     link.parent.mkdir()
     link.symlink_to(database)
-    store = Store(f"sqlite:///{link}", clock=clock)
+    store = Store(f"sqlite:///{link}", writers=1, listens=False, clock=clock)
     store.start()
     for _ in range(3):
         store.write(touch).result(5)
@@ -239,7 +239,7 @@ def test_a_database_behind_a_link_is_written_as_any_other(url: str, database: Pa
 
 
 def test_a_store_that_was_never_started_closes(url: str) -> None:
-    store = Store(url, clock=clock)
+    store = Store(url, writers=1, listens=False, clock=clock)
     waiting = store.write(touch)
     store.close()
     with pytest.raises(StoreUnavailable):
@@ -275,7 +275,7 @@ def test_a_unit_that_loses_the_transaction_fails_all_that_shared_it(store: Store
 
 
 def test_a_damaged_file_is_found_when_it_is_read_or_written(url: str, database: Path) -> None:
-    store = Store(url, clock=clock)
+    store = Store(url, writers=1, listens=False, clock=clock)
     store.start()
     store.close()
     with database.open("r+b") as file:
@@ -283,7 +283,7 @@ def test_a_damaged_file_is_found_when_it_is_read_or_written(url: str, database: 
         size = file.tell()
         file.seek(4096 * 2)  # the schema stays whole
         file.write(b"\xff" * (size - 4096 * 2))
-    store = Store(url, clock=clock)
+    store = Store(url, writers=1, listens=False, clock=clock)
     with pytest.raises((StoreBroken, SettingsInvalid)):
         store.start()
     with pytest.raises(StoreBroken):
@@ -299,7 +299,7 @@ def test_trouble_is_told_once_until_a_commit_succeeds(url: str) -> None:
         told.append(why)
         raise RuntimeError("whoever is told fails")
 
-    store = Store(url, clock=clock, on_trouble=tell)
+    store = Store(url, writers=1, listens=False, clock=clock, on_trouble=tell)
     disk = Disk(store)
     store.start()
     assert told == []
@@ -427,7 +427,7 @@ async def test_a_caller_that_leaves_does_not_take_the_probe_along(store: Store, 
 def test_the_epoch_is_made_once_and_stays(url: str) -> None:
     epochs = set()
     for _ in range(2):
-        store = Store(url, clock=clock)
+        store = Store(url, writers=1, listens=False, clock=clock)
         store.start()
         epochs.add(store.epoch)
         store.close()
@@ -447,7 +447,7 @@ def test_a_store_that_cannot_be_written_at_start_says_so_and_leaves_no_thread(
 ) -> None:
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    store = Store(url, clock=clock)
+    store = Store(url, writers=1, listens=False, clock=clock)
     Disk(store)
     with pytest.raises(StoreUnavailable):
         store.start()
