@@ -13,6 +13,8 @@ from service.db.store import Store
 from service.db.unit import Unit
 from service.domain.retention import Keep
 from service.errors import StoreError
+from service.owner import new_owner
+from service.roles import Role
 
 EVERY_S: Final = 3600.0
 """Seconds between two rounds."""
@@ -44,6 +46,7 @@ class Housekeeper:
         self._every_s = every_s
         self._pause_s = pause_s
         self._stopping = threading.Event()
+        self._role = Role(store, "housekeeping", new_owner())
         self._answers_cut = 0  # up to here no confirmation holds an answer
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -67,7 +70,8 @@ class Housekeeper:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self.round()
+                if not self._store.shared or self._role.held():  # one process at a time
+                    self.round()
             except StoreError as error:
                 log.warning("housekeeping_failed", why=str(error))
             except Exception:

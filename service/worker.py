@@ -1,5 +1,6 @@
 """The threads that confirm: one dispatcher claims what is due, several workers ask. None of them dies silently."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -21,6 +22,7 @@ from service.domain.records import Claim, MerchantState
 from service.errors import StoreError
 from service.flow.confirm import OWN_FAULT, Answered, Confirmer, Finished
 from service.owner import is_dead, new_owner
+from service.roles import Role, Share
 
 log = structlog.get_logger()
 
@@ -73,6 +75,8 @@ class Worker:
         self._alarm = alarm
         self._monotonic = monotonic
         self._owner = new_owner()
+        self._reconciling = Role(store, "reconcile", self._owner, monotonic=monotonic)
+        self._share = Share(store, "worker", self._owner, monotonic=monotonic)
         self._paces: dict[str, Pace] = {}
         self._lock = threading.Lock()  # of the paces: dispatcher and workers both note what happens
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -118,6 +122,10 @@ class Worker:
         for thread in self._threads[:-1]:
             thread.join(max(0.0, deadline_s - self._monotonic()))
         self._finished.put(None)  # behind all that was asked about
+        if self._store.shared and self._threads:
+            with contextlib.suppress(StoreError):  # then they end by themselves
+                self._reconciling.give_up()
+                self._share.leave()
         for thread in self._threads[-1:]:
             thread.join(max(0.0, deadline_s - self._monotonic()))
 
@@ -170,9 +178,18 @@ class Worker:
 
     def _take_all(self) -> int:
         """Claim what there is room for; return how much that was. No merchant is always the first."""
+        if self._store.shared:
+            self._use_share(self._share.of_one())
         self._turn = [*self._turn[1:], *self._turn[:1]]
         taken = sum(self._take_of(merchant) for merchant in self._turn)
         return taken or self._take_checks()  # notifications go first
+
+    def _use_share(self, part: float) -> None:
+        """Leave the other processes their part of the limits."""
+        now_s = self._monotonic()
+        with self._lock:
+            for pace in self._paces.values():
+                pace.share(part, now_s)
 
     def _take_of(self, merchant: str) -> int:
         if (
@@ -193,7 +210,9 @@ class Worker:
         return taken
 
     def _take_checks(self) -> int:
-        """Claim what reconcile is to ask about."""
+        """Claim what reconcile is to ask about; one process at a time does."""
+        if self._store.shared and not self._reconciling.held():
+            return 0
         taken = 0
         for merchant in self._turn:
             with self._lock:
@@ -355,7 +374,8 @@ class Worker:
 
     def _begin(self, unit: Unit) -> dict[str, MerchantState]:
         for owner in unit.claims.owners():
-            if is_dead(owner, seen_from=self._owner):
+            # Elsewhere a process may have the name of this machine and live: there a claim's end tells.
+            if not self._store.shared and is_dead(owner, seen_from=self._owner):
                 unit.claims.free(owner)
         return {name: self._state_of(unit, merchant) for name, merchant in self._merchants.items()}
 

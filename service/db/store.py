@@ -142,6 +142,11 @@ class Store:
         self._write_engine.dispose()
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes may write to the database too."""
+        return self._herald is not None
+
+    @property
     def epoch(self) -> str:
         """The log's epoch: 8 hex digits, for ever the same of this database."""
         return self._epoch

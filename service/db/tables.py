@@ -10,7 +10,6 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
-    Text,
     UniqueConstraint,
     and_,
     bindparam,
@@ -18,7 +17,7 @@ from sqlalchemy import (
 )
 
 from service.db.packing import ANSWER, EVENT, STATE
-from service.db.types import Id, Packed, PackedText, UtcTime
+from service.db.types import Id, Packed, PackedText, Text, UtcTime
 
 metadata = MetaData(
     naming_convention={
@@ -373,4 +372,13 @@ relays = Table(
     Column("last_published_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
+)
+
+roles = Table(
+    "roles",  # work that one process at a time does, and who shares a limit
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("leased_until", UtcTime, nullable=False),
 )

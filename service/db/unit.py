@@ -19,6 +19,7 @@ from service.db.oddities import Oddities
 from service.db.payments import Payments
 from service.db.receipts import Receipts
 from service.db.relays import Relays
+from service.db.roles import Roles
 from service.db.together import Together
 from service.db.tokens import Tokens
 from service.db.topic import Topic
@@ -126,6 +127,11 @@ class Unit:
     def together(self, wanted: Collection[Claim], transactions: Iterable[tuple[str, str]]) -> Together:
         """Return what writes for many claims at once; *transactions* (merchant, id) are all they may ask for."""
         return Together(self, wanted, transactions)
+
+    @cached_property
+    def roles(self) -> Roles:
+        """What one process at a time does."""
+        return Roles(self)
 
     @cached_property
     def merchants(self) -> MerchantStates:

@@ -39,6 +39,12 @@ class TokenBucket:
         self._at_s = now_s
         return int(self._tokens)
 
+    def change(self, *, rate_per_s: float, burst: float, now_s: float) -> None:
+        """Go on with another rate and size."""
+        self.available(now_s)
+        self._rate_per_s, self._burst = rate_per_s, burst
+        self._tokens = min(self._tokens, burst)
+
     def take(self, count: int, now_s: float) -> None:
         """Take *count* tokens; a debt is paid by waiting."""
         self.available(now_s)

@@ -46,11 +46,23 @@ class Pace:
         )
         self._breaker = Breaker()
         self._in_flight = 0
+        self._part = 1.0
         self._probe_at_s = now_s
         self._misses: dict[str, None] = {}
         self._failed: set[str] = set()
         self.confirmed = confirmed
         self.pause = pause
+
+    def share(self, part: float, now_s: float) -> None:
+        """Use *part* of the limits, above 0 up to 1: the rest is for other processes."""
+        if part == self._part:
+            return
+        self._part = part
+        rate, burst, share = self._limits.rate_per_s, self._limits.burst, self._limits.repeat_share
+        self._all.change(rate_per_s=rate * part, burst=max(1.0, burst * part), now_s=now_s)
+        self._repeats.change(
+            rate_per_s=rate * share * part, burst=max(1.0, burst * share * part), now_s=now_s
+        )
 
     def breaker_state(self, now_s: float) -> BreakerState:
         """Say whether the breaker lets questions pass."""
@@ -63,7 +75,8 @@ class Pace:
         state = self._breaker.state(now_s)
         if state is not BreakerState.CLOSED:
             return int(state is BreakerState.PROBING and self._in_flight == 0)
-        room = min(self._limits.in_flight - self._in_flight, self._all.available(now_s))
+        most = max(1, int(self._limits.in_flight * self._part))
+        room = min(most - self._in_flight, self._all.available(now_s))
         return max(0, min(room, self._repeats.available(now_s)) if repeat else room)
 
     def may_probe(self, now_s: float) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from service.db.migrate import upgrade
 from service.db.tables import metadata
 
+ICU = 150_000
 SQLITE, POSTGRES = "sqlite", "postgresql"
 
 
@@ -61,7 +62,10 @@ class Databases:
     def _make(self, *, migrated: bool, encoding: str = "UTF8") -> str:
         name = f"midtrans_test_{os.getpid()}_{next(self._numbers)}"
         with psycopg.connect(self._server, autocommit=True) as connection:
+            # In a language whose order is not that of the bytes, where the server knows one.
             made = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'"
+            if encoding == "UTF8" and connection.info.server_version >= ICU:
+                made += " LOCALE_PROVIDER icu ICU_LOCALE 'id-ID'"
             connection.execute(sql.SQL(made).format(sql.Identifier(name), encoding))
         self._made.append(name)
         if migrated:

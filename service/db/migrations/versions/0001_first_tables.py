@@ -7,7 +7,7 @@ Revises: nothing
 import sqlalchemy as sa
 from alembic import op
 
-from service.db.types import Id, UtcTime
+from service.db.types import Id, Text, UtcTime
 
 revision = "0001"
 down_revision = None
@@ -18,9 +18,9 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "acks",
-        sa.Column("batch", sa.Text(), nullable=False),
-        sa.Column("consumer", sa.Text(), nullable=False),
-        sa.Column("positions", sa.Text(), nullable=False),
+        sa.Column("batch", Text, nullable=False),
+        sa.Column("consumer", Text, nullable=False),
+        sa.Column("positions", Text, nullable=False),
         sa.Column("acked_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("batch", name="pk_acks"),
     )
@@ -35,9 +35,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "checks",
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("order_id", sa.Text(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("order_id", Text, nullable=False),
+        sa.Column("transaction_id", Text, nullable=False),
         sa.Column("due_at", UtcTime(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("merchant", "order_id", "transaction_id", name="pk_checks"),
@@ -50,9 +50,9 @@ def upgrade() -> None:
         sa.Column(
             "fence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("order_id", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("order_id", Text, nullable=False),
+        sa.Column("owner", Text, nullable=False),
         sa.Column("leased_until", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("fence", name="pk_claims"),
         sa.UniqueConstraint("merchant", "order_id", name="uq_claims_merchant_order_id"),
@@ -63,18 +63,18 @@ def upgrade() -> None:
         sa.Column(
             "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("order_id", sa.Text(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=True),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("order_id", Text, nullable=False),
+        sa.Column("transaction_id", Text, nullable=True),
         sa.Column("ordinal", sa.Integer(), nullable=True),
-        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("cause", Text, nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
-        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("asked", Text, nullable=False),
         sa.Column("asked_at", UtcTime(), nullable=False),
         sa.Column("answered_at", UtcTime(), nullable=False),
         sa.Column("http_status", sa.SmallInteger(), nullable=True),
         sa.Column("answer", sa.LargeBinary(), nullable=True),
-        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("verdict", Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_confirmations"),
         sa.UniqueConstraint(
             "merchant", "transaction_id", "ordinal", name="uq_confirmations_merchant_transaction_id_ordinal"
@@ -85,19 +85,19 @@ def upgrade() -> None:
 
     op.create_table(
         "consumers",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("types", sa.Text(), nullable=False),
-        sa.Column("merchants", sa.Text(), nullable=False),
-        sa.Column("start", sa.Text(), nullable=False),
+        sa.Column("name", Text, nullable=False),
+        sa.Column("types", Text, nullable=False),
+        sa.Column("merchants", Text, nullable=False),
+        sa.Column("start", Text, nullable=False),
         sa.Column("lease_seconds", sa.Integer(), nullable=False),
         sa.Column("max_attempts", sa.Integer(), nullable=False),
-        sa.Column("on_dead", sa.Text(), nullable=False),
-        sa.Column("push", sa.Text(), nullable=True),
+        sa.Column("on_dead", Text, nullable=False),
+        sa.Column("push", Text, nullable=True),
         sa.Column("paused", sa.Boolean(), nullable=False),
-        sa.Column("pause_reason", sa.Text(), nullable=True),
+        sa.Column("pause_reason", Text, nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("failing_since", UtcTime(), nullable=True),
-        sa.Column("last_failure", sa.Text(), nullable=True),
+        sa.Column("last_failure", Text, nullable=True),
         sa.Column("cursor", sa.BigInteger(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
@@ -105,16 +105,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "deliveries",
-        sa.Column("consumer", sa.Text(), nullable=False),
+        sa.Column("consumer", Text, nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("batch", sa.Text(), nullable=True),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("transaction_id", Text, nullable=False),
+        sa.Column("state", Text, nullable=False),
+        sa.Column("batch", Text, nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("leased_until", UtcTime(), nullable=True),
         sa.Column("due_at", UtcTime(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("reason", Text, nullable=True),
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("consumer", "position", name="pk_deliveries"),
     )
@@ -144,11 +144,11 @@ def upgrade() -> None:
         ),
         sa.Column("position", sa.BigInteger(), nullable=True),
         sa.Column("id", Id(), nullable=False),
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("transaction_id", Text, nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
-        sa.Column("order_id", sa.Text(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("order_id", Text, nullable=False),
+        sa.Column("type", Text, nullable=False),
         sa.Column("made_at", UtcTime(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_events"),
@@ -164,11 +164,11 @@ def upgrade() -> None:
 
     op.create_table(
         "expectations",
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("order_id", sa.Text(), nullable=False),
-        sa.Column("gross_amount", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("order_id", Text, nullable=False),
+        sa.Column("gross_amount", Text, nullable=False),
         sa.Column("expires_at", UtcTime(), nullable=True),
-        sa.Column("transaction_id", sa.Text(), nullable=True),
+        sa.Column("transaction_id", Text, nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("merchant", "order_id", name="pk_expectations"),
@@ -178,7 +178,7 @@ def upgrade() -> None:
     op.create_table(
         "log",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("epoch", sa.Text(), nullable=False),
+        sa.Column("epoch", Text, nullable=False),
         sa.Column("last_position", sa.BigInteger(), nullable=False),
         sa.Column("probes", sa.BigInteger(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
@@ -186,11 +186,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "merchant_states",
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("access_fingerprint", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("access_fingerprint", Text, nullable=False),
         sa.Column("confirmed_at", UtcTime(), nullable=True),
         sa.Column("paused_at", UtcTime(), nullable=True),
-        sa.Column("pause_reason", sa.Text(), nullable=True),
+        sa.Column("pause_reason", Text, nullable=True),
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("merchant", name="pk_merchant_states"),
     )
@@ -199,15 +199,15 @@ def upgrade() -> None:
         sa.Column(
             "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("reason", Text, nullable=False),
         sa.Column("received_at", UtcTime(), nullable=False),
-        sa.Column("source_address", sa.Text(), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("headers", sa.Text(), nullable=False),
+        sa.Column("source_address", Text, nullable=False),
+        sa.Column("path", Text, nullable=False),
+        sa.Column("headers", Text, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("detail", Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_oddities"),
         sqlite_autoincrement=True,
     )
@@ -215,17 +215,17 @@ def upgrade() -> None:
 
     op.create_table(
         "payments",
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=False),
-        sa.Column("order_id", sa.Text(), nullable=False),
-        sa.Column("bound_by", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("transaction_id", Text, nullable=False),
+        sa.Column("order_id", Text, nullable=False),
+        sa.Column("bound_by", Text, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("confirmations", sa.Integer(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("payment_type", sa.Text(), nullable=False),
+        sa.Column("status", Text, nullable=False),
+        sa.Column("outcome", Text, nullable=False),
+        sa.Column("payment_type", Text, nullable=False),
         sa.Column("state", sa.LargeBinary(), nullable=False),
-        sa.Column("dispute", sa.Text(), nullable=True),
+        sa.Column("dispute", Text, nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("merchant", "transaction_id", name="pk_payments"),
@@ -237,28 +237,28 @@ def upgrade() -> None:
     op.create_table(
         "receipts",
         sa.Column("id", Id(), nullable=False),
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("kind", Text, nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("order_id", sa.Text(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=True),
-        sa.Column("transaction_status", sa.Text(), nullable=True),
-        sa.Column("payment_type", sa.Text(), nullable=True),
+        sa.Column("order_id", Text, nullable=False),
+        sa.Column("transaction_id", Text, nullable=True),
+        sa.Column("transaction_status", Text, nullable=True),
+        sa.Column("payment_type", Text, nullable=True),
         sa.Column("received_at", UtcTime(), nullable=False),
-        sa.Column("source_address", sa.Text(), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("headers", sa.Text(), nullable=False),
-        sa.Column("key_fingerprint", sa.Text(), nullable=False),
-        sa.Column("amount_form", sa.Text(), nullable=False),
+        sa.Column("source_address", Text, nullable=False),
+        sa.Column("path", Text, nullable=False),
+        sa.Column("headers", Text, nullable=False),
+        sa.Column("key_fingerprint", Text, nullable=False),
+        sa.Column("amount_form", Text, nullable=False),
         sa.Column("answer", sa.SmallInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("state", Text, nullable=False),
+        sa.Column("reason", Text, nullable=True),
         sa.Column("due_at", UtcTime(), nullable=True),
         sa.Column("fence", sa.BigInteger(), nullable=True),
         sa.Column("repeat", sa.Boolean(), nullable=False),
         sa.Column("answers", sa.Integer(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("seen_status", sa.Text(), nullable=True),
+        sa.Column("seen_status", Text, nullable=True),
         sa.Column("seen_times", sa.Integer(), nullable=False),
         sa.Column("seen_since", UtcTime(), nullable=True),
         sa.Column("duplicates", sa.Integer(), nullable=False),
@@ -300,17 +300,17 @@ def upgrade() -> None:
 
     op.create_table(
         "relays",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("types", sa.Text(), nullable=False),
-        sa.Column("merchants", sa.Text(), nullable=False),
-        sa.Column("epoch", sa.Text(), nullable=False),
+        sa.Column("name", Text, nullable=False),
+        sa.Column("kind", Text, nullable=False),
+        sa.Column("types", Text, nullable=False),
+        sa.Column("merchants", Text, nullable=False),
+        sa.Column("epoch", Text, nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner", Text, nullable=True),
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("leased_until", UtcTime(), nullable=True),
-        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("error", Text, nullable=True),
         sa.Column("failing_since", UtcTime(), nullable=True),
         sa.Column("last_published_at", UtcTime(), nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
@@ -318,11 +318,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_relays"),
     )
     op.create_table(
+        "roles",
+        sa.Column("name", Text, nullable=False),
+        sa.Column("owner", Text, nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("leased_until", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_roles"),
+    )
+    op.create_table(
         "tokens",
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", Text, nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("names", sa.Text(), nullable=False),
+        sa.Column("role", Text, nullable=False),
+        sa.Column("names", Text, nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("revoked_at", UtcTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_tokens"),
@@ -330,12 +338,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "transitions",
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("merchant", Text, nullable=False),
+        sa.Column("transaction_id", Text, nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("confirmation_id", sa.BigInteger(), nullable=False),
-        sa.Column("previous_status", sa.Text(), nullable=True),
-        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("previous_status", Text, nullable=True),
+        sa.Column("status", Text, nullable=False),
         sa.Column("irregular", sa.Boolean(), nullable=False),
         sa.Column("event_id", Id(), nullable=False),
         sa.Column("made_at", UtcTime(), nullable=False),
@@ -347,6 +355,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("transitions")
     op.drop_table("tokens")
+    op.drop_table("roles")
     op.drop_table("relays")
     op.drop_table("receipts")
     op.drop_table("payments")
