@@ -3,21 +3,22 @@
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import partial
 
 import structlog
-from fastapi import FastAPI
 
 from django_midtrans import __version__
 from service import gauges
 from service.alarms import Alarms
-from service.api.app import create_api, drain
+from service.api.app import create_api, create_health, drain
 from service.api.auth import ensure_operator_token
 from service.api.context import ApiContext, new_batch
 from service.api.notifications import NotificationEndpoint
 from service.api.notifications_openapi import notification_paths
 from service.api.posted import App
 from service.clock import Clock
+from service.db.engine import database_of
 from service.db.faults import describe
 from service.db.gauges import Gauges
 from service.db.sqlite import file_of
@@ -53,8 +54,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class Part(StrEnum):
+    """What one process does."""
+
+    ALL = "run"  # all of it
+    API = "api"  # takes in notifications, lends events, answers questions
+    WORKER = "worker"  # confirms, relays, pushes, cuts what is old; answers only how it is
+
+
 class Service:
-    """Everything in one process: receiver, worker, API. The database must have been migrated.
+    """All in one process, or one *part*: receiver and API, or worker. The database must have been migrated.
 
     *on_broken* is called once when the database file cannot be trusted any more: the process should answer what
     waits and exit.
@@ -64,17 +73,23 @@ class Service:
         self,
         configuration: Configuration,
         *,
+        part: Part = Part.ALL,
         clock: Clock = utc_now,
         on_broken: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.configuration = configuration
+        self._serves, self._works = part is not Part.WORKER, part is not Part.API
+        shared = database_of(configuration.database_url).shared
         self.metrics = Metrics()
         self.alarms = Alarms(self.metrics)
         self._on_broken = on_broken
         self._merchants = by_name(configuration.merchants)
         self.store = Store(
             configuration.database_url,
-            clock=clock,
+            clock=None if shared else clock,  # the server's, the same for all
+            writers=configuration.writers,
+            readers=configuration.readers,
+            listen_url=configuration.listen_url,
             queue_limit=configuration.receiving.queue_limit,
             on_broken=self._broken,
             on_commit=self._committed,
@@ -120,9 +135,15 @@ class Service:
         self._oddities = OddityRings(self.store, on_keep=self._odd)
         self.new_operator_token: str | None = None
         """The operator token that `start` made, to be shown once."""
-        self.api = self._make_api()
-        self.receiving = self._make_receiver(clock)
-        self.asgi: App = self.receiving.before(self.api)
+        self.receiving: NotificationEndpoint | None = None
+        context = self._context()
+        if self._serves:
+            self.api = create_api(context)
+            self.receiving = self._make_receiver(clock)
+            self.asgi: App = self.receiving.before(self.api)
+        else:
+            self.api = create_health(context)
+            self.asgi = self.api
 
     def start(self) -> None:
         """Open the store, make what the settings name, begin to confirm.
@@ -130,30 +151,35 @@ class Service:
         Raises SettingsInvalid when the database has not been migrated, StoreError when it cannot be written.
         """
         self.store.start()
-        self.new_operator_token = ensure_operator_token(
-            self.store, self.configuration.data_dir, self.configuration.operator_token
-        )
+        if self._serves:
+            self.new_operator_token = ensure_operator_token(
+                self.store, self.configuration.data_dir, self.configuration.operator_token
+            )
         self._make_consumers()
-        take_in_refused(self.store, self._merchants)
-        self._name_the_missing()
-        self.worker.start()
-        self.relayer.start()
-        self.pusher.start()
-        self._housekeeper.start()
+        if self._serves:
+            take_in_refused(self.store, self._merchants)
+        if self._works:
+            self._name_the_missing()
+            self.worker.start()
+            self.relayer.start()
+            self.pusher.start()
+            self._housekeeper.start()
         self._watch()
 
     def drain(self) -> None:
         """Let waiting lease calls and streams go, so that the server can close; called on the event loop."""
-        drain(self.api)
+        if self._serves:
+            drain(self.api)
 
     def stop(self, timeout_s: float | None = None) -> None:
         """End the questions under way as far as time allows, commit what waits, let go of the file."""
         left_s = self.configuration.shutdown_timeout_s if timeout_s is None else timeout_s
-        self.pusher.end(left_s * 0.3)
-        self._housekeeper.stop(left_s / 10)
-        self.relayer.stop(left_s / 4)
-        self.worker.stop(left_s * 0.4)
-        self.pusher.join(left_s / 10)
+        if self._works:
+            self.pusher.end(left_s * 0.3)
+            self._housekeeper.stop(left_s / 10)
+            self.relayer.stop(left_s / 4)
+            self.worker.stop(left_s * 0.4)
+            self.pusher.join(left_s / 10)
         self._oddities.close()
         self.store.close(left_s * 0.4)
         self._gateway.close()
@@ -187,25 +213,25 @@ class Service:
             body_timeout_s=receiving.body_timeout_s,
         )
 
-    def _make_api(self) -> FastAPI:
-        return create_api(
-            ApiContext(
-                store=self.store,
-                metrics=self.metrics,
-                alarms=self.alarms,
-                operator_token=self.configuration.operator_token,
-                parts=self._parts,
-                merchants=self._merchants,
-                push=self.configuration.push,
-                breakers=self.worker.breakers,
-                streams=self.configuration.streams,
-                relays=self.configuration.relays,
-                more_paths=notification_paths,
-                version=__version__,
-            )
+    def _context(self) -> ApiContext:
+        return ApiContext(
+            store=self.store,
+            metrics=self.metrics,
+            alarms=self.alarms,
+            operator_token=self.configuration.operator_token,
+            parts=self._parts,
+            merchants=self._merchants,
+            push=self.configuration.push,
+            breakers=self.worker.breakers,
+            streams=self.configuration.streams,
+            relays=self.configuration.relays,
+            more_paths=notification_paths,
+            version=__version__,
         )
 
     def _parts(self) -> Mapping[str, str | None]:
+        if not self._works:
+            return {}
         health = self.worker.health()
         problems = ", ".join(f"{name}: {problem}" for name, problem in health.problems.items())
         relays = {"relays": self.relayer.problems()} if self.configuration.relays else {}
@@ -213,7 +239,8 @@ class Service:
 
     def _watch(self) -> None:
         self.metrics.writer_waiting.set_function(lambda: self.store.waiting)
-        self.metrics.worker_up.set_function(lambda: float(self.worker.health().ok))
+        if self._works:
+            self.metrics.worker_up.set_function(lambda: float(self.worker.health().ok))
         gauges.watch_relays(self.metrics, self.store, self.configuration.relays)
         gauges.watch(
             self.metrics,
@@ -255,8 +282,9 @@ class Service:
 def build(
     configuration: Configuration,
     *,
+    part: Part = Part.ALL,
     clock: Clock = utc_now,
     on_broken: Callable[[BaseException], None] | None = None,
 ) -> Service:
-    """Return the service for *configuration*, not started yet."""
-    return Service(configuration, clock=clock, on_broken=on_broken)
+    """Return the service for *configuration*, or one *part* of it, not started yet."""
+    return Service(configuration, part=part, clock=clock, on_broken=on_broken)

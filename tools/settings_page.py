@@ -65,6 +65,7 @@ comes 5.7 hours after the first), then drop it.
 NAMES = (
     ("merchants.NAME", tables.MerchantTable),
     ("limits", tables.LimitsTable),
+    ("database", tables.DatabaseTable),
     ("receiving", tables.ReceivingTable),
     ("confirming", tables.ConfirmingTable),
     ("retention", tables.RetentionTable),

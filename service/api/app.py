@@ -81,6 +81,21 @@ def create_api(context: ApiContext) -> FastAPI:
     return app
 
 
+def create_health(context: ApiContext) -> FastAPI:
+    """Return what a process answers that only works: whether it lives, is ready, and what it counted."""
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        exception_handlers={ServiceError: on_service_error, HTTPException: on_http_error},
+    )
+    app.state.context = context
+    app.add_middleware(Door, auth=Auth(context.store, operator_token=context.operator_token))
+    app.include_router(health.router)
+    return app
+
+
 def _include(app: FastAPI) -> None:
     for part in (leases, consumers, stream, events, payments, orders, receipts, merchants, relays):
         app.include_router(part.router, dependencies=[BEARER])

@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from service.cli.apart import api, worker
 from service.cli.backup import backup, restore
 from service.cli.doctor import doctor
 from service.cli.migrate import migrate
@@ -24,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they can show local variables, and so keys
 )
 app.command()(run)
+app.command()(api)
+app.command()(worker)
 app.command()(migrate)
 app.command()(doctor)
 app.command()(tail)

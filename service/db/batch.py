@@ -85,8 +85,11 @@ class Batch:
         while self.tasks:
             task = self.tasks.popleft()
             self.done.append(task)
+            waited = len(self.later)
             if task.begins():
                 self._do(Unit(connection, clock()), task)
+            if len(self.later) > waited:  # what it waited for is no work
+                end = time.monotonic() + UNITS_FOR_S
             if time.monotonic() > end or len(self.later) == PUT_OFF:
                 break
         if self.alone and Topic.EVENTS in self.topics:

@@ -60,8 +60,11 @@ class Database(Protocol):
         *wait_s* is how long they wait for what another one holds; without it, as the store wants it.
         """
 
-    def reader_engine(self) -> Engine:
-        """Return the engine of the connections that read, each transaction seeing one state."""
+    def reader_engine(self, *, readers: int = 10) -> Engine:
+        """Return the engine of the connections that read, each transaction seeing one state.
+
+        *readers* is how many a server is asked for at most.
+        """
 
     def keeper(self) -> Keeper:
         """Return who looks after what lies under a writer."""

@@ -20,6 +20,7 @@ from typing import Final
 
 import structlog
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from service.clock import Clock
 from service.db.faults import describe
@@ -116,6 +117,14 @@ class Herald:
             return topics, words, waiting, self._stopping
 
     def _turn(self, topics: set[Topic], words: Collection[str]) -> None:
+        try:
+            self._turn_once(topics, words)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            self._turn_once(topics, words)  # the server was restarted since the last turn
+
+    def _turn_once(self, topics: set[Topic], words: Collection[str]) -> None:
         with self._engine.connect() as connection:
             placed = False
             with connection.begin():

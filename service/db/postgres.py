@@ -16,7 +16,6 @@ from service.errors import SettingsInvalid
 
 OLDEST: Final = 130_000
 """The server's oldest version, as its server_version_num."""
-READER_CONNECTIONS: Final = 10
 IDLE_S: Final = 10
 """A process that is stopped in the middle of a transaction loses it after this: others wait for its locks."""
 LOCK_WAIT_S: Final = 0.1
@@ -94,9 +93,9 @@ class PostgresDatabase:
         event.listen(engine, "begin", lambda connection: _begin(connection, begin))
         return engine
 
-    def reader_engine(self) -> Engine:
+    def reader_engine(self, *, readers: int = 10) -> Engine:
         """Return the engine of the connections that read: none of them can write."""
-        engine = self._engine(pool_size=READER_CONNECTIONS, max_overflow=0, pool_timeout=5)
+        engine = self._engine(pool_size=min(2, readers), max_overflow=max(0, readers - 2), pool_timeout=5)
         event.listen(engine, "begin", lambda connection: _begin(connection, _SNAPSHOT))
         return engine
 

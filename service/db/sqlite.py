@@ -76,8 +76,9 @@ class SqliteFile:
         event.listen(engine, "begin", _begin_immediate)
         return engine
 
-    def reader_engine(self) -> Engine:
+    def reader_engine(self, *, readers: int = 10) -> Engine:
         """Return the engine of the connections that read: none of them can write or wait for the writer."""
+        del readers  # they cost nothing here
         engine = create_engine(
             self._url,
             pool_size=8,

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.clock import Clock
 from service.db.batch import Arrival, Task
-from service.db.engine import database_of, reader_engine, writer_engine
+from service.db.engine import database_of, writer_engine
 from service.db.faults import Fault, classify, describe
 from service.db.herald import Herald, now_of
 from service.db.listeners import Listeners
@@ -58,6 +58,7 @@ class Store:
         *,
         clock: Clock | None,
         writers: int = 2,
+        readers: int = 10,
         listens: bool = True,
         listen_url: str | None = None,
         queue_limit: int = 5000,
@@ -67,7 +68,7 @@ class Store:
     ) -> None:
         self._url = url
         database = database_of(url)
-        self._readers = reader_engine(url)
+        self._readers = database.reader_engine(readers=readers)
         self._write_engine = writer_engine(url, writers=writers)
         self._listeners = Listeners()
         self._server_clock = ServerClock() if clock is None else None

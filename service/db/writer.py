@@ -17,7 +17,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Transaction
+from sqlalchemy.exc import DBAPIError
 
 from service.clock import Clock
 from service.db.batch import TRIES, Arrival, Batch, NotAtOnce, Task
@@ -37,6 +38,19 @@ GATHER_S = 0.005
 """How long receipts that keep coming may wait for one another."""
 
 _Item = TypeVar("_Item", Arrival, Task)
+
+
+class _ConnectionWasLost(Exception):
+    """It was lost before the transaction began: nothing was done."""
+
+
+def _begun(connection: Connection) -> Transaction:
+    try:
+        return connection.begin()
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise _ConnectionWasLost from error
+        raise
 
 
 class _Own(threading.local):
@@ -207,20 +221,29 @@ class Writer:
             self._fill(batch, connection)
             self._own.keeper.committed()
         except BaseException as error:  # noqa: BLE001  (whatever it is, it is told to all of the batch)
-            if classify(error) is Fault.AGAIN and batch.tries < TRIES:
+            if self._may_begin_anew(batch, error):
                 return False
-            self._fail(batch, error)
+            self._fail(batch, error.__cause__ or error if isinstance(error, _ConnectionWasLost) else error)
             return True
         self._committed(batch, time.perf_counter() - began)
         self._rest(connection)
         return True
 
+    def _may_begin_anew(self, batch: Batch, error: BaseException) -> bool:
+        """Say whether *batch*, of which nothing is kept, can be done again: its waiters never hear of *error*."""
+        if batch.tries >= TRIES:
+            return False
+        if isinstance(error, _ConnectionWasLost):  # before anything was done: the server was restarted since
+            self._disconnect()
+            return batch.tries == 0
+        return classify(error) is Fault.AGAIN
+
     def _fill(self, batch: Batch, connection: Connection) -> None:
         try:
-            with connection.begin():
+            with _begun(connection):
                 batch.fill(connection, self._clock)
         except NotAtOnce:
-            with connection.begin():
+            with _begun(connection):
                 batch.fill(connection, self._clock)
 
     def _committed(self, batch: Batch, seconds: float) -> None:
@@ -229,7 +252,8 @@ class Writer:
         wake(batch.outcomes)
         if batch.tasks or batch.later:
             with self._changed:
-                self._tasks.extendleft(reversed([*batch.later, *batch.tasks]))
+                self._tasks.extendleft(reversed(batch.tasks))
+                self._tasks.extend(batch.later)  # others first: they need not wait for the same lock
                 # Whatever goes wrong from here on, they are not of this batch any more.
                 batch.tasks, batch.later = deque(), []
                 self._changed.notify()

@@ -25,6 +25,7 @@ from service.settings.problems import Problems, shape
 from service.settings.relays import relays as relays_of
 from service.settings.tables import (
     ConfirmingTable,
+    DatabaseTable,
     LimitsTable,
     MerchantTable,
     MidtransVariables,
@@ -40,6 +41,7 @@ T = TypeVar("T", bound=Table)
 TABLES = (
     "merchants",
     "limits",
+    "database",
     "receiving",
     "confirming",
     "retention",
@@ -69,6 +71,9 @@ class Configuration:
     data_dir: Path
     database_url: str = field(repr=False)  # it may hold a password
     merchants: tuple[Merchant, ...] = ()
+    listen_url: str | None = field(default=None, repr=False)
+    writers: int = 2
+    readers: int = 10
     consumers: Mapping[str, ConsumerSpec] = field(default_factory=dict)
     push: PushSettings = field(default_factory=PushSettings)
     relays: Mapping[str, RelaySpec] = field(default_factory=dict)
@@ -110,6 +115,7 @@ def load(environ: Mapping[str, str]) -> Configuration:
     consumers = _consumers(tables, push, folder, problems)
     relays = relays_of(tables.get("relays", {}), config, problems)
     limits = _single(LimitsTable, "limits", tables, problems)
+    database = _single(DatabaseTable, "database", tables, problems)
     receiving = _single(ReceivingTable, "receiving", tables, problems)
     confirming = _single(ConfirmingTable, "confirming", tables, problems)
     retention = _single(RetentionTable, "retention", tables, problems)
@@ -119,6 +125,9 @@ def load(environ: Mapping[str, str]) -> Configuration:
     return Configuration(
         data_dir=service.data_dir,
         database_url=service.database_url or default_database_url(service.data_dir),
+        listen_url=service.listen_url,
+        writers=database.writers,
+        readers=database.readers,
         merchants=tuple(merchants),
         consumers=consumers,
         push=push,

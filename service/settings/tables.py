@@ -112,7 +112,7 @@ class Table(BaseModel):
 class ServiceVariables(Table):
     """The variables ``SERVICE_*``."""
 
-    from_files = ("operator_token", "database_url")
+    from_files = ("operator_token", "database_url", "listen_url")
 
     data_dir: Path = setting(
         Path("data"),
@@ -125,6 +125,13 @@ class ServiceVariables(Table):
         "`postgresql+psycopg://user:password@host/name` for several processes; without it, `midtrans.db` in the "
         "data folder.",
         wanted="a SQLite file, as sqlite:////path/to/midtrans.db, or a PostgreSQL database",
+        repr=False,
+    )
+    listen_url: Annotated[str, AfterValidator(_postgres_url)] | None = setting(
+        None,
+        about="PostgreSQL without a pooler between, for wake-ups by LISTEN alone; without it, `SERVICE_DATABASE_URL`. "
+        "Where neither lets anything be heard, it is looked every 250 ms.",
+        wanted="a PostgreSQL database, as postgresql+psycopg://user:password@host/name",
         repr=False,
     )
     host: str = setting(
@@ -275,6 +282,21 @@ class LimitsTable(FileTable):
         wanted="above 0, at most 1",
         gt=0,
         le=1,
+    )
+
+
+class DatabaseTable(FileTable):
+    """``[database]``: connections of one process to PostgreSQL; SQLite has one writer."""
+
+    writers: int = setting(
+        2,
+        about="Connections that write; each commits all that waits for it.",
+        wanted="a whole number from 1 to 16",
+        ge=1,
+        le=16,
+    )
+    readers: int = setting(
+        10, about="Connections that read, at most.", wanted="a whole number from 2 to 100", ge=2, le=100
     )
 
 
