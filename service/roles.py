@@ -58,12 +58,22 @@ class Role:
 
 
 class Share:
-    """How much of a limit that all processes share is for this one: all are given the same."""
+    """How much of a limit that all processes share is for this one: all are given the same.
+
+    *bury* is called now and then with the owners that live: what is held by others is anybody's.
+    """
 
     def __init__(
-        self, store: Store, name: str, owner: str, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        name: str,
+        owner: str,
+        *,
+        bury: Callable[[Unit, set[str]], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._bury = bury
         self._prefix = f"{name}/"
         self._role = f"{self._prefix}{owner}"
         self._owner = owner
@@ -78,14 +88,21 @@ class Share:
         """
         now_s = self._monotonic()
         if self._asked_at_s is None or now_s - self._asked_at_s >= LEASE_S / 5:
-            self._share = 1.0 / max(1, self._store.write(self._count).result())
+            self._share = 1.0 / max(1, self._store.write(self._look).result())
             self._asked_at_s = now_s
         return self._share
+
+    def counts(self) -> bool:
+        """Say whether others surely still count this process among the living."""
+        asked_at_s = self._asked_at_s
+        return asked_at_s is not None and self._monotonic() - asked_at_s < TRUSTED * LEASE_S
 
     def leave(self) -> None:
         """Give the share to the others at once. Raises StoreError."""
         self._store.write(lambda unit: unit.roles.give_up(self._role, self._owner)).result()
 
-    def _count(self, unit: Unit) -> int:
+    def _look(self, unit: Unit) -> int:
         unit.roles.take(self._role, self._owner, timedelta(seconds=LEASE_S))
-        return unit.roles.count(self._prefix)
+        living = unit.roles.owners(self._prefix)
+        self._bury(unit, living)
+        return len(living)

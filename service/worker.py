@@ -76,7 +76,7 @@ class Worker:
         self._monotonic = monotonic
         self._owner = new_owner()
         self._reconciling = Role(store, "reconcile", self._owner, monotonic=monotonic)
-        self._share = Share(store, "worker", self._owner, monotonic=monotonic)
+        self._share = Share(store, "worker", self._owner, bury=_free_the_dead, monotonic=monotonic)
         self._paces: dict[str, Pace] = {}
         self._lock = threading.Lock()  # of the paces: dispatcher and workers both note what happens
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -298,7 +298,8 @@ class Worker:
             self._finished.put((job, self._ask(job)))
 
     def _ask(self, job: _Job) -> Finished:
-        if self._stopping.is_set() or self._monotonic() - job.taken_s > LEASE.total_seconds() / 2:
+        late = self._monotonic() - job.taken_s > LEASE.total_seconds() / 2
+        if self._stopping.is_set() or late or (self._store.shared and not self._share.counts()):
             return self._confirmer.unasked(job.claim)  # too late to be sure that nobody else asks meanwhile
         try:
             return self._confirmer.ask(job.claim, probe=job.probe)
@@ -374,7 +375,7 @@ class Worker:
 
     def _begin(self, unit: Unit) -> dict[str, MerchantState]:
         for owner in unit.claims.owners():
-            # Elsewhere a process may have the name of this machine and live: there a claim's end tells.
+            # Elsewhere a process may have the name of this machine and live: there its role tells.
             if not self._store.shared and is_dead(owner, seen_from=self._owner):
                 unit.claims.free(owner)
         return {name: self._state_of(unit, merchant) for name, merchant in self._merchants.items()}
@@ -385,6 +386,13 @@ class Worker:
         if known is None or known.access_fingerprint != merchant.access_fingerprint:
             return MerchantState(merchant.name, merchant.access_fingerprint)
         return known
+
+
+def _free_the_dead(unit: Unit, living: set[str]) -> None:
+    """Free what workers had claimed that are gone, before their claims' end."""
+    for owner in unit.claims.owners():
+        if owner not in living:
+            unit.claims.free(owner)
 
 
 def _log_failure(future: Future[None]) -> None:

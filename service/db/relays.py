@@ -47,6 +47,7 @@ class Relays:
         before its lease is over. The fence is higher than any before.
         """
         now = self._unit.now
+        self._unit.hold(f"relay/{name}")  # several may make it at the same moment
         row = self._connection.execute(_BY_NAME, {"b_name": name}).first()
         if row is None:
             return self._make(name, spec, owner)

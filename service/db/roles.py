@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy import bindparam, delete, select, text
 
 from service.db.tables import roles
 from service.db.types import UtcTime
@@ -40,11 +40,11 @@ class Roles:
         """Let another one have the role at once."""
         self._connection.execute(delete(roles).where(roles.c.name == name, roles.c.owner == owner))
 
-    def count(self, prefix: str) -> int:
-        """Return how many roles whose names begin with *prefix* are held; forget those that ended long ago."""
+    def owners(self, prefix: str) -> set[str]:
+        """Return who holds roles whose names begin with *prefix*; forget those that ended long ago."""
         begins = roles.c.name.startswith(prefix, autoescape=True)
         self._connection.execute(
             delete(roles).where(begins, roles.c.leased_until < self._unit.now - timedelta(hours=1))
         )
-        held = select(func.count()).where(begins, roles.c.leased_until > self._unit.now)
-        return self._connection.execute(held).scalar_one()
+        held = select(roles.c.owner).where(begins, roles.c.leased_until > self._unit.now)
+        return set(self._connection.execute(held).scalars())

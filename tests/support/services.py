@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,7 @@ from typing import NoReturn
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 LOCAL = "postgresql://postgres@127.0.0.1:5432/postgres"
 """A server that runs already, as on a developer's machine."""
@@ -60,11 +62,7 @@ def postgres_server() -> Iterator[str | None]:
 @cache
 def answers(url: str) -> bool:
     """Say whether a server of PostgreSQL lets us in there."""
-    try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    return _answers_now(url)
 
 
 @contextmanager
@@ -92,3 +90,52 @@ def _started() -> Iterator[str]:
             quietly(pg_ctl, "-D", data, "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def pooler(database_url: str, port: int) -> Iterator[str]:
+    """Start a pgbouncer in transaction mode before the server of *database_url*; yield the database's URL through it.
+
+    Few connections to the server serve many of ours: whatever outlived a transaction would meet another's.
+    """
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        wanted("no pgbouncer: install it")
+    url = make_url(database_url)
+    host = url.host or url.query.get("host")
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="midtrans-pool-", dir="/tmp"))
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host={host} port={url.port or 5432} user={url.username}"
+        f"{f' password={url.password}' if url.password else ''}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        "pool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 100\n"
+    )
+    if as_user:
+        shutil.chown(folder, "postgres")
+    process = subprocess.Popen(
+        [*as_user, program, "-q", folder / "pgbouncer.ini"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    through = url.set(host="127.0.0.1", port=port, query={})
+    plain = through.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        until_s = time.monotonic() + 15
+        while not _answers_now(plain):
+            assert process.poll() is None
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        yield through.render_as_string(hide_password=False)
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answers_now(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -36,10 +36,33 @@ def stored_hashes(data: Path) -> set[bytes]:
 
 def test_only_commands_that_exist_are_listed() -> None:
     shown = run(app, ["--help"]).output
-    for command in ("run", "migrate", "simulate", "tokens", "doctor", "tail", "backup", "restore"):
+    for command in (
+        "run",
+        "api",
+        "worker",
+        "migrate",
+        "simulate",
+        "tokens",
+        "doctor",
+        "tail",
+        "backup",
+        "restore",
+    ):
         assert command in shown
-    for later in ("worker", "replay", "evidence"):
+    for later in ("replay", "evidence"):
         assert later not in shown
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_parts_apart_refuse_a_sqlite_file_and_say_why(
+    command: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDTRANS_SERVER_KEY", "SB-Mid-server-of-a-test")
+    result = run(app, [command])
+    assert isinstance(result.exception, SettingsInvalid)
+    for words in ("a SQLite file is written by one alone", "postgresql+psycopg://", "`run`"):
+        assert words in str(result.exception)
+    assert list(data.iterdir()) == []
 
 
 def test_run_without_a_key_refuses_and_says_which_variables_and_what_else(data: Path) -> None:
