@@ -75,7 +75,10 @@ class Quick:
     def _make_arrays(self, made: _Made, dialect: Dialect) -> tuple[str, Sequence[str]]:
         """Make the insert of many rows that PostgreSQL reads and plans once: a row is a place in every array."""
         table = cast("Insert", self._statement).table
-        types = {column.name: dialect.type_compiler_instance.process(column.type) for column in table.columns}
+        words = dialect.type_compiler_instance
+        types = {  # an array is of a type, however its column is sorted
+            column.name: words.process(column.type).partition(" COLLATE ")[0] for column in table.columns
+        }
         arrays = ", ".join(f"%({name})s::{types[name]}[]" for name in made.names)
         text = f"INSERT INTO {table.name} ({', '.join(made.names)}) SELECT * FROM unnest({arrays})"  # noqa: S608
         self._arrays = (text, made.names)
