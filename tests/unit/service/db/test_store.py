@@ -292,6 +292,7 @@ def test_a_damaged_file_is_found_when_it_is_read_or_written(url: str, database: 
 
 
 @pytest.mark.slow
+@pytest.mark.on_file
 def test_trouble_is_told_once_until_a_commit_succeeds(url: str) -> None:
     told: list[str] = []
 
