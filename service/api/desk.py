@@ -43,10 +43,14 @@ class _Group:
             self.futures.append(future)
             return True
 
-    def serve(self, unit: Unit) -> _Answers:
-        """Do what is asked for; called by the writer."""
+    def close(self) -> None:
+        """Take no more in."""
         with self.lock:
             self.begun = True
+
+    def serve(self, unit: Unit) -> _Answers:
+        """Do what is asked for; called by the writer."""
+        self.close()
         return lease.lend_each(unit, self.asks, dice=self.dice), unit.now
 
 
@@ -73,6 +77,7 @@ class Desk:
         self._store.write_async(group.serve).add_done_callback(partial(self._tell, group))
 
     def _tell(self, group: _Group, done: asyncio.Future[_Answers]) -> None:
+        group.close()  # where nothing could be written the writer never began with it
         error = done.exception()
         if error is None:
             answers, now = done.result()

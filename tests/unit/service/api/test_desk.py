@@ -125,6 +125,11 @@ async def test_when_nothing_can_be_stored_each_is_told_so(served: list[list[str]
     assert [type(one) for one in found] == [StoreUnavailable, StoreUnavailable]
     assert found[0] is not found[1]  # each gathers its own traceback
     assert not served
+    store.error = None
+    again = desk.lend(ask("a"))  # of a unit that the writer never began with nobody is a part
+    store.go()
+    assert (await asyncio.wait_for(again, 1))[1] == NOW
+    assert served == [["a"]]
 
 
 async def test_a_call_that_was_given_up_disturbs_nobody(served: list[list[str]]) -> None:
