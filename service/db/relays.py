@@ -52,8 +52,9 @@ class Relays:
         if row is None:
             return self._make(name, spec, owner)
         held = row.owner is not None and row.owner != owner and not is_dead(row.owner)
-        # An end further off than a lease is long was written before the clock was set back.
-        if held and row.leased_until is not None and now < row.leased_until <= now + LEASE:
+        # An end much further off than a lease is long was written before the clock was set back; a little further,
+        # by a unit whose time was taken later than this one's, while this one waited for it.
+        if held and row.leased_until is not None and now < row.leased_until <= now + 2 * LEASE:
             return None
         epoch, last = self._log()
         position = row.position if row.epoch == epoch else min(row.position, last)

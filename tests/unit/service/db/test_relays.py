@@ -133,6 +133,14 @@ def test_the_place_never_goes_back(log: Log, store: Store) -> None:
     assert log.position("out") == 3
 
 
+def test_who_waited_with_an_earlier_time_does_not_take_what_was_taken_meanwhile(
+    log: Log, store: Store, clock: Clock
+) -> None:
+    held(store, "one")
+    clock.forward(-1)
+    assert take(store, "two") is None
+
+
 def test_a_clock_set_back_keeps_nobody_out_for_long(log: Log, store: Store, clock: Clock) -> None:
     held(store, "one")
     clock.forward(-3600)
