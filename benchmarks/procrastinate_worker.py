@@ -10,12 +10,12 @@ from procrastinate.types import JSONValue
 
 def _app(url: str) -> procrastinate.App:
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url))
-
-    @app.task(name="nothing")
-    async def nothing(event: str) -> None:
-        """Take what an event is as long as, and do nothing."""
-
+    app.task(name="nothing")(_nothing)
     return app
+
+
+async def _nothing(event: str) -> None:
+    """Take what an event is as long as, and do nothing."""
 
 
 async def _defer(url: str, count: int) -> None:
