@@ -210,7 +210,9 @@ def make_authority(folder: Path, *, names: str) -> Iterator[Authority]:
         wanted("openssl is not here: no certificate can be made")
     folder.mkdir(exist_ok=True)
     new = ("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    _run(*new, "-x509", "-days", "2", "-subj", "/CN=tests", "-keyout", "ca.key", "-out", "ca.pem", cwd=folder)
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # Python 3.13 and newer insist
+    authority = ("-x509", "-days", "2", "-subj", "/CN=tests", *usage, "-keyout", "ca.key", "-out", "ca.pem")
+    _run(*new, *authority, cwd=folder)
     _run(*new, "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr", cwd=folder)
     (folder / "names").write_text(f"subjectAltName={names}\n", encoding="ascii")
     sign = ("openssl", "x509", "-req", "-days", "2", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
