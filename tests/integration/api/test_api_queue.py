@@ -1,5 +1,6 @@
 """The queue over HTTP: the contract, row by row."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -134,7 +135,12 @@ async def test_old_acks_are_forgotten(api: Api) -> None:
     api.clock.forward(2 * 3600)
     again = await api.lease(limit=200)
     await api.post("ack", leases=leases(again))
-    assert (await api.post("ack", leases=lent[:10]))["ended"] == lent[:10]
+    for _ in range(100):  # nobody waits for the forgetting: another writer may come to it later
+        ended = (await api.post("ack", leases=lent[:10]))["ended"]
+        if ended:
+            break
+        await asyncio.sleep(0.05)
+    assert ended == lent[:10]
 
 
 async def test_a_nack_with_a_delay_comes_back_then(api: Api) -> None:
