@@ -37,7 +37,9 @@ async def waiting(api: Api, url: str, **body: Any) -> "asyncio.Task[tuple[dict[s
 
 
 @pytest.mark.slow
-async def test_a_waiting_call_wakes_within_20_ms_of_the_event(api: Api, served: str) -> None:
+async def test_a_waiting_call_wakes_soon_after_the_event(api: Api, served: str) -> None:
+    """50 ms are promised; on SQLite, where nothing goes through a server, less than half is taken."""
+    limit_s = 0.020 if api.store.read(lambda unit: unit.connection.dialect.name) == "sqlite" else 0.050
     await api.make()
     woken_s = []
     for number in range(5):
@@ -47,7 +49,7 @@ async def test_a_waiting_call_wakes_within_20_ms_of_the_event(api: Api, served: 
         answer, arrived = await task
         assert len(answer["deliveries"]) == 1
         woken_s.append(arrived - committed)
-    assert sorted(woken_s)[1] < 0.020, woken_s  # not the slowest: the machine is shared
+    assert sorted(woken_s)[1] < limit_s, woken_s  # not the slowest: the machine is shared
 
 
 async def test_a_call_that_waits_in_vain_comes_back_empty_in_time(api: Api, served: str) -> None:
