@@ -135,6 +135,7 @@ async def test_old_acks_are_forgotten(api: Api) -> None:
     api.clock.forward(2 * 3600)
     again = await api.lease(limit=200)
     await api.post("ack", leases=leases(again))
+    ended: list[str] = []
     for _ in range(100):  # nobody waits for the forgetting: another writer may come to it later
         ended = (await api.post("ack", leases=lent[:10]))["ended"]
         if ended:
