@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.db.database import Keeper, NothingToKeep
 from service.db.faults import describe
+from service.db.postgres_faults import leave_values_out
 from service.errors import SettingsInvalid
 
 OLDEST: Final = 130_000
@@ -137,8 +138,6 @@ def _begin(connection: Connection, statements: str) -> None:
 def _without_values(context: ExceptionContext) -> None:
     """Leave out of an error what the server says in detail: it quotes the row, which holds personal data."""
     error = context.original_exception
-    said = getattr(getattr(error, "diag", None), "message_primary", None)
-    if said is None or context.sqlalchemy_exception is None:
-        return
-    error.args = (said,)
-    context.sqlalchemy_exception.args = (f"({type(error).__name__}) {said}",)
+    said = leave_values_out(error)
+    if said is not None and context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {said}",)

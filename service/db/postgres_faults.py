@@ -55,6 +55,17 @@ def fault_of(error: BaseException) -> Fault:
     return Fault.PASSING if state[:2] in _PASSING_CLASSES or state in _PASSING else Fault.OWN
 
 
+def leave_values_out(error: BaseException) -> str | None:
+    """Leave out of *error* what the server says in detail, which quotes the row; return what is left, if any.
+
+    None, and nothing done, for an error that no server raised.
+    """
+    said: str | None = getattr(getattr(error, "diag", None), "message_primary", None)
+    if said is not None:
+        error.args = (said,)
+    return said
+
+
 def text_of(error: BaseException) -> str:
     """Return the error's kind and what the server said first; its details hold values, which are left out.
 

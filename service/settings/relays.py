@@ -1,6 +1,7 @@
 """``[relays.NAME]``: a broker that events are relayed to. The *kind* decides which other settings there are."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -68,9 +69,9 @@ class RelayTable(FileTable):
         "now", about="Where it begins; counts when it is made.", wanted="now or beginning"
     )
 
+    @abstractmethod
     def options(self) -> Options:
         """Return what only this kind has."""
-        raise NotImplementedError
 
     def spec(self, kind: str) -> RelaySpec:
         """Return the relay as the rest of the service knows it."""

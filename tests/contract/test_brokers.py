@@ -21,6 +21,12 @@ from service.relays.memory import MemoryBroker, MemoryRelay
 pytestmark = pytest.mark.slow
 
 
+of_processes = pytest.mark.parametrize(
+    "broker", [kind for kind in BROKERS if kind != "memory"], indirect=True
+)
+"""Of brokers that are still there when the process that published is gone."""
+
+
 @pytest.fixture(params=list(BROKERS))
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UnderTest]:
     under_test = BROKERS[request.param](tmp_path / "broker")
@@ -127,9 +133,8 @@ def test_one_that_is_down_holds_back_no_other(broker: UnderTest, log: Log) -> No
     broker.up()
 
 
+@of_processes
 def test_killed_between_the_broker_and_the_place_it_is_published_again(broker: UnderTest, log: Log) -> None:
-    if not broker.outlives:
-        pytest.skip("this broker dies with the process that publishes")
     log.append_many(40, payments=4)
     log.store.close()
     process = relay_process(broker, log, "stand-still")
@@ -166,11 +171,10 @@ def relay_process(broker: UnderTest, log: Log, *more: str) -> "subprocess.Popen[
     )
 
 
+@of_processes
 def test_a_process_that_was_stopped_and_wakes_moves_nothing_back(
     broker: UnderTest, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not broker.outlives:
-        pytest.skip("this broker is of one process")
     monkeypatch.setattr("service.db.relays.LEASE", timedelta(seconds=2))
     monkeypatch.setattr(flow, "LEASE", timedelta(seconds=2))
     process = relay_process(broker, log)

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,12 +42,10 @@ class Kept:
         return key
 
 
-class UnderTest:
+class UnderTest(ABC):
     """A broker behind a proxy."""
 
     kind: str
-    outlives: bool = True
-    """What it keeps is still there when the process that published is gone."""
 
     def __init__(self, proxy: Proxy | None) -> None:
         self._proxy = proxy
@@ -59,14 +58,14 @@ class UnderTest:
     def spec(self, **changes: Any) -> RelaySpec:
         return replace(RelaySpec(self.kind, self.options(), start="beginning"), **changes)
 
-    def options(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def options(self) -> Any: ...
 
     def connect(self, name: str, spec: RelaySpec) -> Broker:
         return connect(name, spec)
 
-    def kept(self) -> list[Kept]:
-        raise NotImplementedError
+    @abstractmethod
+    def kept(self) -> list[Kept]: ...
 
     def down(self) -> None:
         self.proxy.down()
@@ -92,7 +91,6 @@ class UnderTest:
 
 class InMemory(UnderTest):
     kind = "memory"
-    outlives = False
 
     def __init__(self, _folder: Path) -> None:
         super().__init__(None)
